@@ -1,0 +1,32 @@
+//! The domain of Keyward: workspace API keys, their lifecycle and their verification.
+//!
+//! This crate knows nothing of sockets, databases or runtimes. A line of code belongs here when it
+//! would stay as it is if the transport changed and if the database changed.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`id`] | typed UUIDs |
+//! | [`secret`] | what a key looks like: minting, parsing, checksum, digest |
+//! | [`key`] | the record of a key and the one transition of its status |
+//! | [`scope`] | what a credential may do |
+//! | [`caller`] | who asks, and the proof that they may |
+//! | [`store`] | the contract that every storage driver keeps |
+//! | [`service`] | create, list and revoke: one authorised store call each |
+//! | [`verify`] | the answer to "is this key good?", at the speed of memory |
+//! | [`cache`] | the cell of remembered records behind it |
+//! | [`clock`] | time and randomness, injected |
+//! | [`memory`] | the reference driver, an executable specification of [`store`] |
+
+pub mod cache;
+pub mod caller;
+pub mod clock;
+pub mod id;
+pub mod key;
+pub mod memory;
+pub mod scope;
+pub mod secret;
+pub mod service;
+pub mod store;
+#[cfg(test)]
+mod testing;
+pub mod verify;

@@ -1,0 +1,156 @@
+//! The contract that every storage driver keeps.
+//!
+//! A driver is proved by the conformance list of the tests (`cargo xtask test --driver NAME`), whose
+//! cases say the same as the sentences here. [`crate::memory::MemoryStore`] is the shortest driver
+//! that keeps them all, and is meant to be read beside this page.
+
+use std::error::Error;
+
+use async_trait::async_trait;
+
+use crate::clock::Timestamp;
+use crate::id::{KeyId, WorkspaceId};
+use crate::key::ApiKey;
+use crate::secret::KeyDigest;
+
+/// What a driver's own error is boxed as: no vendor's type crosses the trait.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Why a store could not do what it was asked.
+///
+/// That a record is not there is no error: it is `Ok(None)`.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A record with the same id or the same digest exists. Nothing was changed.
+    #[error("a key with the same {0} exists")]
+    Conflict(Unique),
+    /// The store cannot be asked now: unreachable, overloaded, closed, or failed at writing. A
+    /// change may or may not have been made; what is found later is the whole change or none of
+    /// it. Trying again later may help.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] BoxError),
+    /// What was read is not what this version writes. Trying again does not help.
+    #[error("a stored record is damaged")]
+    Corrupt(#[source] BoxError),
+}
+
+/// What no two records share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unique {
+    /// [`ApiKey::id`], over all workspaces.
+    Id,
+    /// The digest of the key.
+    Digest,
+}
+
+impl std::fmt::Display for Unique {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Id => "id",
+            Self::Digest => "digest",
+        })
+    }
+}
+
+/// A record together with the digest that it is found by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    /// The record.
+    pub key: ApiKey,
+    /// The digest of its key.
+    pub digest: KeyDigest,
+}
+
+/// A place in the list of a workspace: just behind the record with this time and id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListPosition {
+    /// [`ApiKey::created_at`] of that record.
+    pub created_at: Timestamp,
+    /// [`ApiKey::id`] of that record.
+    pub id: KeyId,
+}
+
+impl From<&ApiKey> for ListPosition {
+    fn from(key: &ApiKey) -> Self {
+        Self { created_at: key.created_at, id: key.id }
+    }
+}
+
+/// A store of keys.
+///
+/// # What holds for every method
+///
+/// - **Atomic.** Each call is one step: others see all of it or nothing.
+/// - **Durable.** When a change has been answered `Ok`, it outlives the death of the process and
+///   of the machine. (A store in memory outlives nothing and says so.)
+/// - **Read your writes.** A call that begins after a change was answered sees that change.
+/// - **Given, not made.** Ids, digests and times arrive ready-made; a driver never asks for the
+///   time and never draws a random number. What it was given it returns, to the microsecond and
+///   to the byte.
+/// - **Order.** Where two changes of one record race, they happen one after the other.
+/// - **Cancelled.** A caller that stops waiting stops nothing: a change that was begun may still
+///   be made, whole.
+/// - **No secret.** A driver is given digests and never a key. Neither its errors nor its logs
+///   hold a digest or a password.
+/// - **Scope.** Records of different workspaces never meet: a call that names a workspace neither
+///   shows nor changes a record of another, and answers as if that record were not there.
+///
+/// # Who else writes
+///
+/// A store is **exclusive**: only this process writes it, as for RocksDB, which locks its
+/// directory. The process that changes a record is then the one that remembers it, and it forgets
+/// the record before it answers.
+#[async_trait]
+pub trait KeyStore: Send + Sync + 'static {
+    /// Adds a record under its digest.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] when the id or the digest is taken, in whatever workspace; the
+    /// record that was there stays as it is.
+    async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError>;
+
+    /// The record `id` of `workspace`, whatever its status. `None` where there is no such id and
+    /// where it belongs to another workspace: the two cannot be told apart.
+    async fn get(&self, workspace: WorkspaceId, id: KeyId)
+    -> Result<Option<StoredKey>, StoreError>;
+
+    /// The record with this digest, in whatever workspace and whatever its status. This is the
+    /// read behind verification: it must see every change that was answered before it began.
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<ApiKey>, StoreError>;
+
+    /// One page of a workspace: at most `limit` records, newest first by
+    /// [`ApiKey::created_at`], equal times by ascending [`ApiKey::id`], behind `after` where it is
+    /// given. Fewer than `limit` mean that the list has ended; a `limit` of zero gives none.
+    ///
+    /// The page is one moment of the workspace. Nothing is held between two pages, and a record
+    /// that exists throughout is on exactly one of them, whatever is created or revoked meanwhile.
+    /// The position need not belong to a record. The cost is that of the page, not of the
+    /// workspace.
+    async fn list(
+        &self,
+        workspace: WorkspaceId,
+        after: Option<ListPosition>,
+        limit: usize,
+    ) -> Result<Vec<ApiKey>, StoreError>;
+
+    /// Makes the one transition of the record `id` of `workspace`, as [`ApiKey::revoke`] does at
+    /// the time `at`, and returns the record as it is then. A record that was revoked before comes
+    /// back unchanged. `None` as for [`KeyStore::get`].
+    ///
+    /// Revoked is terminal: no sequence of calls, no crash and no reopening makes the record
+    /// active again.
+    async fn revoke(
+        &self,
+        workspace: WorkspaceId,
+        id: KeyId,
+        at: Timestamp,
+    ) -> Result<Option<ApiKey>, StoreError>;
+
+    /// Answers when the store can be read and written now.
+    async fn ready(&self) -> Result<(), StoreError>;
+
+    /// Finishes what was begun, makes it durable and lets go of the store. Later calls of any
+    /// method answer [`StoreError::Unavailable`]; a second `close` does nothing.
+    async fn close(&self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,197 @@
+//! The answer to "is this key good?", at the speed of memory.
+//!
+//! # Strictness
+//!
+//! Once a revocation has been answered, every verification that starts later is refused. On an
+//! exclusive store (see [`crate::store`]) this process makes every change, so four rules of the
+//! revocation design are all it takes:
+//!
+//! - **V3** A verification reads the cell after it has arrived, never before.
+//! - **V4** A record is remembered only if nothing was evicted since the read that brought it began
+//!   ([`RecordCache::fill`]).
+//! - **V10** Unknown digests are not remembered, so a key works from the moment it was created.
+//! - **V11** Reads of the store are not shared: each verification that misses sends its own after it
+//!   arrived, so that none is answered from a read that began before a revocation.
+//!
+//! V6 (revoked is terminal) is the store's, V12 (eviction in a task that cannot be cancelled)
+//! [`crate::service::Keys::revoke`]'s and the server's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::cache::{Lookup, RecordCache};
+use crate::id::WorkspaceId;
+use crate::key::{ApiKey, Status};
+use crate::scope::Scopes;
+use crate::secret::{KeyDigest, KeyFormat};
+use crate::store::{KeyStore, StoreError};
+
+/// Why a key is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// Wrong shape or checksum.
+    Malformed,
+    /// Well formed, and no key of this deployment.
+    Unknown,
+    /// Revoked, for ever.
+    Revoked,
+    /// A good key of another workspace than the one demanded.
+    WrongWorkspace,
+    /// A good key without a scope that was demanded.
+    InsufficientScope,
+}
+
+impl Refusal {
+    /// All of them, in the order in which they are judged.
+    pub const ALL: [Self; 5] = [
+        Self::Malformed,
+        Self::Unknown,
+        Self::Revoked,
+        Self::WrongWorkspace,
+        Self::InsufficientScope,
+    ];
+
+    /// The documented word.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Revoked => "revoked",
+            Self::WrongWorkspace => "wrong_workspace",
+            Self::InsufficientScope => "insufficient_scope",
+        }
+    }
+}
+
+/// What was found out about a presented key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The key is good; this is its record.
+    Accepted(Arc<ApiKey>),
+    /// The key is not good.
+    Refused(Refusal),
+}
+
+/// What a key must be good for, beyond being good.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Demands {
+    /// The workspace that it must belong to.
+    pub workspace: Option<WorkspaceId>,
+    /// The scopes that it must hold, all of them.
+    pub scopes: Scopes,
+}
+
+impl Demands {
+    /// The first demand that `key` does not meet.
+    pub fn unmet_by(&self, key: &ApiKey) -> Option<Refusal> {
+        if self.workspace.is_some_and(|workspace| workspace != key.workspace_id) {
+            return Some(Refusal::WrongWorkspace);
+        }
+        let lacking = !self.scopes.is_empty() && self.scopes.first_outside(&key.scopes()).is_some();
+        lacking.then_some(Refusal::InsufficientScope)
+    }
+}
+
+/// Why nothing could be found out. A key is then neither good nor bad.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// As many keys are being looked up in the store as may be at once.
+    #[error("too many keys are being looked up")]
+    TooManyLookups,
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Verifies presented keys, from memory where it can.
+pub struct Verifier {
+    store: Arc<dyn KeyStore>,
+    format: KeyFormat,
+    cache: RecordCache,
+    lookups: Lookups,
+}
+
+impl Verifier {
+    /// A verifier of keys of `format` in `store`, which remembers up to `cache_entries` records and
+    /// has at most `miss_concurrency` reads of the store under way.
+    pub fn new(
+        store: Arc<dyn KeyStore>,
+        format: KeyFormat,
+        cache_entries: usize,
+        miss_concurrency: usize,
+    ) -> Self {
+        Self {
+            store,
+            format,
+            cache: RecordCache::new(cache_entries),
+            lookups: Lookups { most: miss_concurrency, under_way: AtomicUsize::new(0) },
+        }
+    }
+
+    /// Judges a presented key.
+    ///
+    /// A malformed key costs no digest, a remembered one no read of the store.
+    ///
+    /// # Errors
+    ///
+    /// When the store had to be asked and could not be; the key must then be neither accepted nor
+    /// called bad.
+    pub async fn verify(&self, presented: &str) -> Result<Verdict, VerifyError> {
+        let Ok(digest) = self.format.digest(presented) else {
+            return Ok(Verdict::Refused(Refusal::Malformed));
+        };
+        match self.cache.lookup(&digest) {
+            Lookup::Hit(record) => Ok(judge(record)),
+            Lookup::Miss(ticket) => {
+                let _under_way = self.lookups.begin().ok_or(VerifyError::TooManyLookups)?;
+                let Some(record) = self.store.find(&digest).await? else {
+                    return Ok(Verdict::Refused(Refusal::Unknown));
+                };
+                let record = Arc::new(record);
+                self.cache.fill(&digest, &ticket, Arc::clone(&record));
+                Ok(judge(record))
+            }
+        }
+    }
+
+    /// Forgets the record of `digest`. When this returns, no verification answers from what was
+    /// remembered before.
+    pub fn evict(&self, digest: &KeyDigest) {
+        self.cache.evict(digest);
+    }
+
+    /// How many records are remembered.
+    pub fn remembered(&self) -> usize {
+        self.cache.len()
+    }
+}
+
+fn judge(record: Arc<ApiKey>) -> Verdict {
+    match record.status {
+        Status::Active => Verdict::Accepted(record),
+        Status::Revoked => Verdict::Refused(Refusal::Revoked),
+    }
+}
+
+/// How many reads of the store are under way, and how many may be: somebody who makes up keys
+/// costs the store no more than that.
+struct Lookups {
+    most: usize,
+    under_way: AtomicUsize,
+}
+
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Lookups {
+    fn begin(&self) -> Option<UnderWay<'_>> {
+        let more = |n: usize| (n < self.most).then_some(n + 1);
+        self.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(UnderWay(&self.under_way))
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
