@@ -1,1 +1,207 @@
-//! keyward-rocksdb
+//! The embedded RocksDB driver of Keyward: one machine, one process, no server beside it.
+//!
+//! | room | holds |
+//! |---|---|
+//! | `layout` | which bytes stand where in a data directory |
+//! | `codec` | versioned values |
+//! | `directory` | whose the directory is, and that nobody else uses it |
+//! | `opening` | what must hold before a database is opened |
+//! | `database` | the open database: its settings, reads and writes |
+//! | `commit` | the one thread that makes changes, many with one sync |
+//! | `error` | RocksDB's errors, told apart once |
+//!
+//! A read that can be served from memory is served where it is asked; one that needs the disk moves
+//! to a thread that may wait, and only so many do at a time.
+
+mod codec;
+mod commit;
+mod database;
+mod directory;
+mod error;
+mod layout;
+mod opening;
+#[cfg(test)]
+mod testing;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keyward_core::clock::Timestamp;
+use keyward_core::id::{KeyId, WorkspaceId};
+use keyward_core::key::ApiKey;
+use keyward_core::secret::KeyDigest;
+use keyward_core::store::{KeyStore, ListPosition, StoreError, StoredKey};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+pub use crate::error::{Fault, OpenError};
+
+use crate::commit::{Answer, Change, Committer, QUEUE_LEN};
+use crate::database::{Database, Reach};
+use crate::error::{ReadError, unavailable};
+
+/// How long a change waits for a place in the committer's queue. A place comes free with every
+/// group; where none does for so long, the disk hangs.
+const QUEUE_WAIT: Duration = Duration::from_secs(1);
+
+/// What may be chosen about a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes of data, indexes and filters that are kept in memory. 64 MiB by default.
+    pub block_cache_bytes: usize,
+    /// Most reads of the disk at a time, each on a thread of its own. 32 by default.
+    pub disk_reads: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { block_cache_bytes: 64 << 20, disk_reads: 32 }
+    }
+}
+
+/// A [`KeyStore`] in a directory.
+///
+/// It must be used within a Tokio runtime that keeps time. [`KeyStore::close`] lets go of the
+/// directory; a store that is only dropped does so a little later, when its committer has ended.
+pub struct RocksStore {
+    open: RwLock<Option<Open>>,
+    disk_reads: Arc<Semaphore>,
+}
+
+/// What there is between opening and closing.
+struct Open {
+    database: Arc<Database>,
+    changes: mpsc::Sender<Change>,
+    failed: Arc<AtomicBool>,
+    /// What the committer says when it has ended.
+    finished: oneshot::Receiver<Result<(), StoreError>>,
+    /// Ends when the last user of the database has closed it.
+    released: oneshot::Receiver<()>,
+}
+
+impl RocksStore {
+    /// Opens the store in `dir`, which is made if it is not there, and is closed to other users
+    /// of the machine (mode 0700).
+    ///
+    /// This reads the disk, and after a crash replays the log: it is not for an async thread.
+    ///
+    /// # Errors
+    ///
+    /// When the directory is in use, is not Keyward's, was written by a later version, or is
+    /// damaged, so that opening it could undo acknowledged changes.
+    pub fn open(dir: &Path, settings: Settings) -> Result<Self, OpenError> {
+        let (database, released) = opening::open(dir, settings.block_cache_bytes)?;
+        let database = Arc::new(database);
+        let (changes, queue) = mpsc::channel(QUEUE_LEN);
+        let failed = Arc::new(AtomicBool::new(false));
+        let committer = Committer::new(Arc::clone(&database), queue, Arc::clone(&failed));
+        let finished = committer.start().map_err(|error| OpenError::from_io(dir, error))?;
+        let open = Open { database, changes, failed, finished, released };
+        Ok(Self {
+            open: RwLock::new(Some(open)),
+            disk_reads: Arc::new(Semaphore::new(settings.disk_reads)),
+        })
+    }
+
+    /// Reads where the caller is if memory suffices, and else on a thread that may wait.
+    async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Fn(&Database, Reach) -> Result<T, ReadError> + Send + 'static,
+    {
+        let database = self.with(|open| Arc::clone(&open.database))?;
+        match read(&database, Reach::Memory) {
+            Err(ReadError::NotInMemory) => {}
+            outcome => return Ok(outcome?),
+        }
+        let permit = Arc::clone(&self.disk_reads).acquire_owned().await;
+        let permit = permit.map_err(|error| StoreError::Unavailable(error.into()))?;
+        let on_disk = tokio::task::spawn_blocking(move || {
+            // Held by the thread and not by the caller, who may go while the disk is busy.
+            let _permit = permit;
+            read(&database, Reach::Disk)
+        });
+        Ok(on_disk.await.map_err(|error| StoreError::Unavailable(error.into()))??)
+    }
+
+    /// Has the committer make a change, and waits for its answer.
+    async fn change<T>(&self, change: impl FnOnce(Answer<T>) -> Change) -> Result<T, StoreError> {
+        let changes = self.with(|open| open.changes.clone())?;
+        let (answer, answered) = oneshot::channel();
+        let queued = changes.send_timeout(change(answer), QUEUE_WAIT).await;
+        // The change that could not be queued comes back in the error, and holds a digest.
+        queued.map_err(|_| unavailable("too many changes are waiting for the disk"))?;
+        drop(changes);
+        answered.await.map_err(|_| unavailable("the committer has ended"))?
+    }
+
+    fn with<T>(&self, what: impl FnOnce(&Open) -> T) -> Result<T, StoreError> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().map(what).ok_or_else(|| unavailable("the store is closed"))
+    }
+}
+
+#[async_trait]
+impl KeyStore for RocksStore {
+    async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
+        let stored = Box::new(StoredKey { key: key.clone(), digest: *digest });
+        self.change(|answer| Change::Create { stored, answer }).await
+    }
+
+    async fn get(
+        &self,
+        workspace: WorkspaceId,
+        id: KeyId,
+    ) -> Result<Option<StoredKey>, StoreError> {
+        self.read(move |database, reach| database.get(workspace, id, reach)).await
+    }
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<ApiKey>, StoreError> {
+        let digest = *digest;
+        let stored = self.read(move |database, reach| database.find(&digest, reach)).await?;
+        Ok(stored.map(|stored| stored.key))
+    }
+
+    async fn list(
+        &self,
+        workspace: WorkspaceId,
+        after: Option<ListPosition>,
+        limit: usize,
+    ) -> Result<Vec<ApiKey>, StoreError> {
+        self.read(move |database, reach| database.page(workspace, after, limit, reach)).await
+    }
+
+    async fn revoke(
+        &self,
+        workspace: WorkspaceId,
+        id: KeyId,
+        at: Timestamp,
+    ) -> Result<Option<ApiKey>, StoreError> {
+        self.change(|answer| Change::Revoke { workspace, id, at, answer }).await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        let writable =
+            self.with(|open| !open.failed.load(Ordering::Acquire) && !open.changes.is_closed())?;
+        if !writable {
+            return Err(unavailable("the store can be read but not written"));
+        }
+        self.read(Database::check).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let open = self.open.write().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Open { database, changes, finished, released, .. }) = open else {
+            return Ok(());
+        };
+        // The committer ends when no caller can send to it any more.
+        drop(changes);
+        let finished = finished.await;
+        drop(database);
+        // Reads that are under way keep the database until they end.
+        let _ = released.await;
+        finished.unwrap_or_else(|_| Err(unavailable("the committer had ended before")))
+    }
+}

@@ -1,0 +1,51 @@
+//! What must hold before a database is opened, and how a new one is made.
+
+use std::path::Path;
+
+use tokio::sync::oneshot;
+
+use crate::database::{self, Database};
+use crate::directory::{self, Claim, Contents, Directory};
+use crate::error::{Fault, OpenError};
+use crate::layout::FORMAT;
+
+/// Opens the database in `dir`, or makes it. The receiver ends when the database has been closed.
+pub fn open(
+    dir: &Path,
+    block_cache_bytes: usize,
+) -> Result<(Database, oneshot::Receiver<()>), OpenError> {
+    let Claim { directory, contents, released } = Directory::claim(dir)?;
+    let database = match contents {
+        Contents::Nothing => make(directory, dir, block_cache_bytes)?,
+        Contents::Database => {
+            judge_format(dir)?;
+            let opened = Database::open(directory, block_cache_bytes);
+            opened.map_err(|error| OpenError::from_rocksdb(dir, error))?
+        }
+    };
+    Ok((database, released))
+}
+
+fn make(directory: Directory, dir: &Path, block_cache_bytes: usize) -> Result<Database, OpenError> {
+    directory::begin(dir).map_err(|error| OpenError::from_io(dir, error))?;
+    // What an earlier attempt left behind, if there was one.
+    let made = database::destroy(dir).and_then(|()| Database::create(directory, block_cache_bytes));
+    let database = made.map_err(|error| OpenError::from_rocksdb(dir, error))?;
+    directory::finish(dir).map_err(|error| OpenError::from_io(dir, error))?;
+    Ok(database)
+}
+
+/// The format is judged before anything is changed: a later version, or another program, may have
+/// written what this one would spoil.
+fn judge_format(dir: &Path) -> Result<(), OpenError> {
+    let stored = database::stored_format(dir);
+    let stored = stored.map_err(|error| OpenError::from_rocksdb(dir, error))?;
+    let Some(stored) = stored else {
+        return Err(OpenError::new(dir, Fault::Foreign));
+    };
+    match stored.try_into().map(u32::from_be_bytes) {
+        Ok(FORMAT) => Ok(()),
+        Ok(format) if format > FORMAT => Err(OpenError::new(dir, Fault::Newer(format))),
+        _ => Err(OpenError::new(dir, Fault::Damaged)),
+    }
+}
