@@ -15,7 +15,7 @@
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::clock::{Entropy, EntropyError};
 
@@ -201,11 +201,6 @@ impl KeyPrefix {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// Overwrites a buffer that may have held a key, such as the body of a request.
-pub fn wipe(buffer: &mut Vec<u8>) {
-    buffer.zeroize();
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@
 //! [`crate::service::Keys::revoke`]'s and the server's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::cache::{Lookup, RecordCache};
 use crate::id::WorkspaceId;
@@ -124,7 +124,7 @@ impl Verifier {
             store,
             format,
             cache: RecordCache::new(cache_entries),
-            lookups: Lookups { most: miss_concurrency, under_way: AtomicUsize::new(0) },
+            lookups: Lookups { most: miss_concurrency, ..Lookups::default() },
         }
     }
 
@@ -160,6 +160,11 @@ impl Verifier {
         self.cache.evict(digest);
     }
 
+    /// How many verifications have asked the store so far.
+    pub fn lookups(&self) -> u64 {
+        self.lookups.begun.load(Ordering::Relaxed)
+    }
+
     /// How many records are remembered.
     pub fn remembered(&self) -> usize {
         self.cache.len()
@@ -175,9 +180,11 @@ fn judge(record: Arc<ApiKey>) -> Verdict {
 
 /// How many reads of the store are under way, and how many may be: somebody who makes up keys
 /// costs the store no more than that.
+#[derive(Default)]
 struct Lookups {
     most: usize,
     under_way: AtomicUsize,
+    begun: AtomicU64,
 }
 
 struct UnderWay<'a>(&'a AtomicUsize);
@@ -186,6 +193,7 @@ impl Lookups {
     fn begin(&self) -> Option<UnderWay<'_>> {
         let more = |n: usize| (n < self.most).then_some(n + 1);
         self.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        self.begun.fetch_add(1, Ordering::Relaxed);
         Some(UnderWay(&self.under_way))
     }
 }

@@ -1,8 +1,29 @@
-#![cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the command line that calls this is not here yet")
-)]
+//! Keyward: the API-key service that teams run themselves.
 
+mod command;
+mod config;
+mod drivers;
+mod http;
+mod serve;
 mod token;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::config::{Cli, Command};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(options) => command::serve::run(&options),
+        Command::Token(options) => command::token::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One sentence: the outer contexts say what was attempted, the inner ones why it failed.
+            eprintln!("keyward: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

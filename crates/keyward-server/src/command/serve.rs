@@ -1,0 +1,123 @@
+//! `keyward serve`.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use keyward_core::clock::{SystemClock, SystemEntropy};
+use keyward_core::secret::KeyFormat;
+use keyward_core::service::Keys;
+use keyward_core::verify::Verifier;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, ServeOptions};
+use crate::drivers::Storage;
+use crate::http::{App, Front, Limits, Metrics};
+use crate::serve::{Listener, raise_file_limit, stop_signal};
+use crate::token::{self, Tokens};
+
+/// How often histograms are folded.
+const METRICS_UPKEEP: Duration = Duration::from_secs(10);
+
+/// Runs the server until it is told to stop.
+pub fn run(options: &ServeOptions) -> anyhow::Result<()> {
+    start_log(options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(options))
+}
+
+async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
+    let format = KeyFormat::new(&options.key_prefix).context("--key-prefix")?;
+    let storage = Storage::parse(&options.storage.storage)?;
+    let stop = stop_signal()?;
+    // The address comes first: it is free or not at once, while a storage may take its time.
+    let listener = Listener::bind(options.listen)?;
+    let store = tokio::task::block_in_place(|| storage.open())?;
+
+    let tokens = Tokens::open(token_options(options, &storage)?, Arc::new(SystemClock)).await?;
+    let verifier = Arc::new(Verifier::new(
+        Arc::clone(&store),
+        format.clone(),
+        options.limits.cache_entries,
+        options.limits.miss_concurrency,
+    ));
+    let keys = Keys::new(
+        Arc::clone(&store),
+        Arc::clone(&verifier),
+        format,
+        Arc::new(SystemClock),
+        Arc::new(SystemEntropy),
+    );
+    let app = Arc::new(App {
+        keys: Arc::new(keys),
+        verifier,
+        store: Arc::clone(&store),
+        tokens,
+        metrics: Metrics::install(storage.name())?,
+        limits: Limits {
+            body: options.limits.max_body_bytes,
+            headers: options.limits.max_header_bytes,
+            time: options.limits.request_timeout,
+        },
+    });
+    let metrics = Arc::clone(&app);
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(METRICS_UPKEEP);
+        loop {
+            ticks.tick().await;
+            metrics.metrics.upkeep();
+        }
+    });
+
+    let connections = raise_file_limit(options.limits.max_connections)?;
+    let front = Front::new(Arc::clone(&app), &options.key_prefix, &SystemEntropy)?;
+    say_ready(&listener, storage.name())?;
+    let serving = listener.serve(Arc::new(front), &app, options.limits.header_timeout, connections);
+    serving.until(stop).await;
+
+    store.close().await.context("the storage did not close cleanly")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The one line on standard output.
+fn say_ready(listener: &Listener, storage: &str) -> anyhow::Result<()> {
+    let address = listener.address()?;
+    tracing::info!(%address, storage, version = env!("CARGO_PKG_VERSION"), "listening");
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "keyward listening on http://{address} ({storage})")?;
+    Ok(out.flush()?)
+}
+
+/// How callers' tokens are judged: by the identity provider's keys, by the secret that was given, or
+/// by the storage's own.
+fn token_options(options: &ServeOptions, storage: &Storage) -> anyhow::Result<token::TokenOptions> {
+    let callers = &options.callers;
+    let secrets = match (callers.secret.secrets()?, storage.directory()) {
+        (Some(secrets), _) => Some(secrets),
+        (None, _) if callers.jwks.is_some() => None,
+        (None, Some(directory)) => Some(token::local_secret(&directory, &SystemEntropy)?),
+        (None, None) => bail!(
+            "{}:// keeps no secret of its own: give --token-secret, --token-secret-file or --jwks",
+            storage.name()
+        ),
+    };
+    Ok(token::TokenOptions {
+        jwks: callers.jwks.clone(),
+        issuer: callers.issuer.clone(),
+        audience: callers.audience.clone(),
+        claims: callers.claims(),
+        secrets,
+    })
+}
+
+fn start_log(options: &ServeOptions) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&options.log).context("--log is not a filter")?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match options.log_format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! The command line. Every flag has an environment twin.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use keyward_core::id::{AccountId, WorkspaceId};
+
+use crate::token::{ClaimNames, Secrets};
+
+/// Issues workspace-scoped API keys, lists them, revokes them and, above all, verifies them.
+#[derive(Debug, Parser)]
+#[command(name = "keyward", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server.
+    Serve(Box<ServeOptions>),
+    /// Mint a token for a caller and print it.
+    Token(TokenOptions),
+}
+
+/// Flags of `keyward serve`.
+#[derive(Debug, Args)]
+pub struct ServeOptions {
+    #[command(flatten)]
+    pub storage: StorageOption,
+
+    /// Address to listen on; port 0 picks a free one, and the line that is printed when the server is
+    /// ready tells it.
+    #[arg(long, env = "KEYWARD_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// What keys begin with. Changing it makes the keys that exist malformed.
+    #[arg(long, env = "KEYWARD_KEY_PREFIX", value_name = "PREFIX", default_value = "sk_live")]
+    pub key_prefix: String,
+
+    #[command(flatten)]
+    pub callers: CallerOptions,
+
+    #[command(flatten)]
+    pub limits: LimitOptions,
+
+    /// How log lines are written, to standard error.
+    #[arg(long, env = "KEYWARD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug, trace, or a tracing filter such as
+    /// `info,keyward=debug`.
+    #[arg(long, env = "KEYWARD_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+}
+
+/// Where keys are stored.
+#[derive(Debug, Args)]
+pub struct StorageOption {
+    /// Where keys are stored: rocksdb://DIR (relative), rocksdb:///DIR (absolute), or memory://
+    /// (gone when the process ends).
+    #[arg(
+        long,
+        env = "KEYWARD_STORAGE",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "rocksdb://data"
+    )]
+    pub storage: String,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How callers of the management routes are recognised.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Callers")]
+pub struct CallerOptions {
+    #[command(flatten)]
+    pub secret: SecretOptions,
+
+    /// The identity provider's keys (JWKS): a URL, which is cached and refreshed, or a file.
+    #[arg(long, env = "KEYWARD_JWKS", value_name = "URL|FILE")]
+    pub jwks: Option<String>,
+
+    /// The `iss` that tokens of the identity provider must have. Needed with --jwks.
+    #[arg(long, env = "KEYWARD_ISSUER", value_name = "TEXT")]
+    pub issuer: Option<String>,
+
+    /// The `aud` that tokens of the identity provider must have. Needed with --jwks.
+    #[arg(long, env = "KEYWARD_AUDIENCE", value_name = "TEXT")]
+    pub audience: Option<String>,
+
+    /// The claim that names the account.
+    #[arg(long, env = "KEYWARD_ACCOUNT_CLAIM", value_name = "NAME", default_value = "sub")]
+    pub account_claim: String,
+
+    /// The claim that lists the workspaces.
+    #[arg(
+        long,
+        env = "KEYWARD_WORKSPACES_CLAIM",
+        value_name = "NAME",
+        default_value = "workspaces"
+    )]
+    pub workspaces_claim: String,
+
+    /// The claim that lists the scopes.
+    #[arg(long, env = "KEYWARD_SCOPE_CLAIM", value_name = "NAME", default_value = "scope")]
+    pub scope_claim: String,
+}
+
+impl CallerOptions {
+    /// The names of the claims that are read.
+    pub fn claims(&self) -> ClaimNames {
+        ClaimNames {
+            account: self.account_claim.clone(),
+            workspaces: self.workspaces_claim.clone(),
+            scope: self.scope_claim.clone(),
+        }
+    }
+}
+
+/// The secret that local tokens are signed with.
+#[derive(Debug, Args)]
+pub struct SecretOptions {
+    /// Secret that tokens are signed with (HS256), at least 32 bytes; two may be given, separated by
+    /// a comma, so that it can be rotated: the first signs, both are accepted. RocksDB has one of
+    /// its own, made on first start as DIR/token.secret.
+    #[arg(
+        long,
+        env = "KEYWARD_TOKEN_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET",
+        conflicts_with = "token_secret_file"
+    )]
+    token_secret: Option<SecretText>,
+
+    /// File that holds the secret.
+    #[arg(long, env = "KEYWARD_TOKEN_SECRET_FILE", value_name = "FILE")]
+    token_secret_file: Option<PathBuf>,
+}
+
+impl SecretOptions {
+    /// The secrets that were given, if any.
+    pub fn secrets(&self) -> anyhow::Result<Option<Secrets>> {
+        match (&self.token_secret, &self.token_secret_file) {
+            (Some(text), _) => Secrets::parse(&text.0).map(Some),
+            (None, Some(file)) => Secrets::read(file).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// A secret on its way from the command line. Reading it never fails, because a message about it
+/// would repeat it.
+#[derive(Clone)]
+struct SecretText(String);
+
+impl FromStr for SecretText {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(redacted)")
+    }
+}
+
+/// What bounds the server.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitOptions {
+    /// Key records remembered in memory; 0 remembers none.
+    #[arg(long, env = "KEYWARD_CACHE_ENTRIES", value_name = "N", default_value_t = 1_000_000)]
+    pub cache_entries: usize,
+
+    /// Keys looked up in the storage at once, because memory does not know them; more get 429.
+    #[arg(long, env = "KEYWARD_MISS_CONCURRENCY", value_name = "N", default_value_t = 256)]
+    pub miss_concurrency: usize,
+
+    /// Open connections; new ones wait. The limit of open files is raised to fit.
+    #[arg(long, env = "KEYWARD_MAX_CONNECTIONS", value_name = "N", default_value_t = 10_000,
+        value_parser = at_least_one)]
+    pub max_connections: usize,
+
+    /// Time for the headers of a request, also between two requests of a kept connection.
+    #[arg(long, env = "KEYWARD_HEADER_TIMEOUT", value_name = "TIME", default_value = "10s",
+        value_parser = time)]
+    pub header_timeout: Duration,
+
+    /// Bytes of a request's target and headers together; more get 431.
+    #[arg(long, env = "KEYWARD_MAX_HEADER_BYTES", value_name = "BYTES", default_value_t = 32 * 1024)]
+    pub max_header_bytes: usize,
+
+    /// Bytes of a body; more get 413.
+    #[arg(long, env = "KEYWARD_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 64 * 1024)]
+    pub max_body_bytes: usize,
+
+    /// Time from the end of a request's headers to its answer: 408 when the body did not arrive by
+    /// then, else 503.
+    #[arg(long, env = "KEYWARD_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s",
+        value_parser = time)]
+    pub request_timeout: Duration,
+}
+
+/// Flags of `keyward token`.
+#[derive(Debug, Args)]
+pub struct TokenOptions {
+    /// Workspace that the token is for; may be repeated.
+    #[arg(long = "workspace", value_name = "UUID", required = true)]
+    pub workspaces: Vec<WorkspaceId>,
+
+    /// Account that it acts for; one fixed account when left out.
+    #[arg(long, value_name = "UUID")]
+    pub account: Option<AccountId>,
+
+    /// Scope that it has; may be repeated, or several with spaces between them. Left out:
+    /// api_keys:read and api_keys:write.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+
+    /// How long it is good for.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
+    pub ttl: Duration,
+
+    #[command(flatten)]
+    pub secret: SecretOptions,
+
+    /// The storage whose own secret signs it, where no secret is given. It is not opened, so this
+    /// works beside a running server.
+    #[command(flatten)]
+    pub storage: StorageOption,
+}
+
+/// A time with its unit, such as `500ms`, `10s` or `1h`; never zero.
+fn time(text: &str) -> anyhow::Result<Duration> {
+    let time = humantime::parse_duration(text).context("a time is a number and a unit: 10s, 1h")?;
+    if time.is_zero() {
+        bail!("a time is longer than nothing");
+    }
+    Ok(time)
+}
+
+fn at_least_one(text: &str) -> anyhow::Result<usize> {
+    match text.parse()? {
+        0 => bail!("at least 1 is needed"),
+        n => Ok(n),
+    }
+}

@@ -1,0 +1,111 @@
+//! Reading the body of a request, within bounds of size and time.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
+use tokio::time::{Instant, timeout, timeout_at};
+use warp::Filter;
+use warp::http::HeaderMap;
+use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+
+use super::problem::{Kind, Problem};
+
+/// How much of a body nobody wants is read and thrown away, so that a client which is still sending
+/// sees the answer and not a reset connection.
+const DRAINED_BYTES: usize = 256 * 1024;
+/// For how long that is done.
+const DRAINED_FOR: Duration = Duration::from_secs(1);
+
+/// The body of a request, not yet read.
+pub struct Body {
+    chunks: Pin<Box<dyn Stream<Item = Option<Bytes>> + Send + Sync>>,
+}
+
+/// Bounds of a body.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    /// Most bytes.
+    pub bytes: usize,
+    /// The moment by which all of it must be there.
+    pub deadline: Instant,
+}
+
+/// Extracts the body without reading it: `content_length_limit` of the framework trusts the header,
+/// and its `bytes` has no bound.
+pub fn body() -> impl Filter<Extract = (Body,), Error = warp::Rejection> + Copy {
+    warp::body::stream().map(|chunks| {
+        let chunks = Box::pin(chunks) as Pin<Box<dyn Stream<Item = Result<_, _>> + Send + Sync>>;
+        Body { chunks: Box::pin(chunks.map(|chunk| chunk.ok().map(into_bytes))) }
+    })
+}
+
+fn into_bytes(mut chunk: impl Buf) -> Bytes {
+    chunk.copy_to_bytes(chunk.remaining())
+}
+
+impl Body {
+    /// Reads the whole body of a request that must carry JSON.
+    ///
+    /// Size is judged before the media type, whether it is declared or only shows as it comes.
+    pub async fn read_json(
+        &mut self,
+        headers: &HeaderMap,
+        limits: BodyLimits,
+    ) -> Result<Bytes, Problem> {
+        let bytes = timeout_at(limits.deadline, self.read(headers, limits.bytes)).await.map_err(
+            |_| {
+                Problem::new(Kind::BodyTimeout, "the whole request must arrive within its deadline")
+            },
+        )??;
+        if is_json(headers) {
+            return Ok(bytes);
+        }
+        Err(Problem::new(Kind::UnsupportedMediaType, "send Content-Type: application/json"))
+    }
+
+    async fn read(&mut self, headers: &HeaderMap, limit: usize) -> Result<Bytes, Problem> {
+        let too_large = || Problem::new(Kind::BodyTooLarge, format!("the limit is {limit} bytes"));
+        if declared_length(headers).is_some_and(|length| length > limit as u64) {
+            return Err(too_large());
+        }
+        let mut whole = BytesMut::new();
+        while let Some(chunk) = self.chunks.next().await {
+            let chunk = chunk.ok_or_else(|| {
+                Problem::new(Kind::InvalidBody, "the body broke off before its end")
+            })?;
+            if whole.len() + chunk.len() > limit {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// Reads some of what is left, for a while, and throws it away.
+    pub async fn drain(mut self) {
+        let some = async {
+            let mut left = DRAINED_BYTES;
+            while let Some(Some(chunk)) = self.chunks.next().await {
+                match left.checked_sub(chunk.len()) {
+                    Some(less) => left = less,
+                    None => return,
+                }
+            }
+        };
+        // Whether the end was reached does not matter: the answer follows either way.
+        let _ = timeout(DRAINED_FOR, some).await;
+    }
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// `application/json`, with or without parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = media_type.and_then(|value| value.split(';').next()).map(str::trim);
+    essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
+}

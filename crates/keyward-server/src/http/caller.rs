@@ -1,0 +1,75 @@
+//! Who calls: credentials out of headers.
+
+use keyward_core::caller::Caller;
+use keyward_core::id::WorkspaceId;
+use keyward_core::verify::Verdict;
+use warp::http::header::AUTHORIZATION;
+use warp::http::{HeaderMap, HeaderName};
+
+use super::Call;
+use super::problem::Problem;
+use crate::token::TokenError;
+
+/// The header that may repeat the workspace of the path.
+const X_WORKSPACE_ID: HeaderName = HeaderName::from_static("x-workspace-id");
+
+/// The one value of a header that may be there once at most.
+pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::invalid_request(format!("the header {name} is there more than once")));
+    }
+    match value.to_str() {
+        Ok(text) => Ok(Some(text)),
+        Err(_) => {
+            Err(Problem::invalid_request(format!("the header {name} is not visible ASCII text")))
+        }
+    }
+}
+
+/// The token of `Authorization: Bearer <token>` (RFC 6750, section 2.1). `None` without the header;
+/// another scheme is a malformed credential.
+pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = single(headers, &AUTHORIZATION)? else { return Ok(None) };
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
+        _ => Err(Problem::invalid_credential()),
+    }
+}
+
+impl Call {
+    /// Authenticates the caller of a management route: by a token, or by an API key.
+    pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let credential = bearer(headers)?.ok_or_else(Problem::missing_credential)?;
+        // A JWT has dots between its parts (RFC 7515, section 7.1), a key never has one.
+        if credential.contains('.') {
+            return self.in_time(self.tokens.authenticate(credential)).await?.map_err(|error| {
+                match error {
+                    TokenError::Invalid => Problem::invalid_credential(),
+                    TokenError::Unavailable => {
+                        Problem::unavailable("the identity provider's keys are not there")
+                    }
+                }
+            });
+        }
+        match self.in_time(self.verifier.verify(credential)).await?? {
+            Verdict::Accepted(key) => Ok(Caller::from_key(&key)),
+            Verdict::Refused(_) => Err(Problem::invalid_credential()),
+        }
+    }
+}
+
+/// The workspace of a path. The header that may repeat it must agree.
+pub fn workspace(segment: &str, headers: &HeaderMap) -> Result<WorkspaceId, Problem> {
+    let workspace: WorkspaceId = segment
+        .parse()
+        .map_err(|_| Problem::invalid_request("the workspace id in the path is not a UUID"))?;
+    match single(headers, &X_WORKSPACE_ID)? {
+        None => Ok(workspace),
+        Some(text) if text.parse() == Ok(workspace) => Ok(workspace),
+        Some(_) => {
+            Err(Problem::invalid_request("X-Workspace-ID is not the workspace id of the path"))
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What is counted, for Prometheus. No label holds anything that a client sent.
+
+use std::time::Duration;
+
+use keyward_core::verify::{Refusal, Verdict};
+use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge};
+use metrics::{describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use warp::http::StatusCode;
+
+/// Upper bounds in seconds: from a write in the page cache to the deadline of a request.
+const SECONDS: [f64; 13] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// Where a key was presented.
+#[derive(Debug, Clone, Copy)]
+pub enum Endpoint {
+    Verify,
+    ForwardAuth,
+}
+
+/// Counters of one endpoint: accepted, and refused by reason in the order of [`Refusal::ALL`].
+struct Verdicts {
+    accepted: Counter,
+    refused: [Counter; Refusal::ALL.len()],
+}
+
+/// The counters, found once: looking a counter up by its labels would cost more than a verification.
+pub struct Metrics {
+    handle: PrometheusHandle,
+    verify: Verdicts,
+    forward_auth: Verdicts,
+    answers: [Counter; 5],
+    cache_entries: Gauge,
+    store_lookups: Counter,
+    /// Open connections.
+    pub connections: Gauge,
+    create_seconds: Histogram,
+    revoke_seconds: Histogram,
+}
+
+impl Metrics {
+    /// Installs the recorder of this process, once.
+    ///
+    /// # Errors
+    ///
+    /// When there is one already.
+    pub fn install(storage: &'static str) -> Result<Self, BuildError> {
+        let handle = PrometheusBuilder::new().set_buckets(&SECONDS)?.install_recorder()?;
+        describe();
+        gauge!("keyward_build_info", "version" => env!("CARGO_PKG_VERSION"), "storage" => storage)
+            .set(1.0);
+        let class = |class| counter!("keyward_http_responses_total", "class" => class);
+        Ok(Self {
+            handle,
+            verify: Verdicts::of("verify"),
+            forward_auth: Verdicts::of("forward_auth"),
+            answers: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
+            cache_entries: gauge!("keyward_cache_entries"),
+            store_lookups: counter!("keyward_store_lookups_total"),
+            connections: gauge!("keyward_connections"),
+            create_seconds: histogram!("keyward_change_seconds", "change" => "create"),
+            revoke_seconds: histogram!("keyward_change_seconds", "change" => "revoke"),
+        })
+    }
+
+    /// Counts a verdict.
+    pub fn count(&self, endpoint: Endpoint, verdict: &Verdict) {
+        let verdicts = match endpoint {
+            Endpoint::Verify => &self.verify,
+            Endpoint::ForwardAuth => &self.forward_auth,
+        };
+        match verdict {
+            Verdict::Accepted(_) => verdicts.accepted.increment(1),
+            Verdict::Refused(refusal) => verdicts.refused[*refusal as usize].increment(1),
+        }
+    }
+
+    /// Counts an answer.
+    pub fn answered(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, self.answers.len());
+        self.answers[class - 1].increment(1);
+    }
+
+    /// Notes how long a creation took.
+    pub fn created(&self, took: Duration) {
+        self.create_seconds.record(took);
+    }
+
+    /// Notes how long a revocation took.
+    pub fn revoked(&self, took: Duration) {
+        self.revoke_seconds.record(took);
+    }
+
+    /// Everything in the text format of Prometheus, with what is only known when asked.
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    pub fn render(&self, cache_entries: usize, store_lookups: u64) -> String {
+        self.cache_entries.set(cache_entries as f64);
+        self.store_lookups.absolute(store_lookups);
+        self.handle.render()
+    }
+
+    /// Folds what histograms have gathered; to be called now and then, asked or not.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+impl Verdicts {
+    fn of(endpoint: &'static str) -> Self {
+        let outcome = |outcome: &'static str| counter!("keyward_verifications_total", "endpoint" => endpoint, "outcome" => outcome);
+        Self { accepted: outcome("accepted"), refused: Refusal::ALL.map(|it| outcome(it.code())) }
+    }
+}
+
+fn describe() {
+    describe_counter!("keyward_verifications_total", "Verdicts on presented keys");
+    describe_counter!("keyward_http_responses_total", "Answers by class of status");
+    describe_counter!("keyward_store_lookups_total", "Verifications that had to ask the store");
+    describe_gauge!("keyward_cache_entries", "Key records remembered in memory");
+    describe_gauge!("keyward_connections", "Open connections");
+    describe_gauge!("keyward_build_info", "Always 1; the labels tell version and storage");
+    describe_histogram!("keyward_change_seconds", "Time that a change of a key took");
+}

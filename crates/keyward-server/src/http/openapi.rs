@@ -1,0 +1,189 @@
+//! The description of the interface, OpenAPI 3.1, generated from the handlers' own types.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoParams, IntoResponses, Modify, OpenApi};
+
+use super::problem::{Kind, PROBLEM_JSON, ProblemDetails};
+use super::{keys, ops, verify};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Keyward",
+        description = "Workspace API keys: issued, listed, revoked, and above all verified.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        keys::list, keys::create, keys::revoke,
+        verify::verify_key, verify::authenticate,
+        ops::health, ops::ready, ops::metrics, openapi,
+    ),
+    components(schemas(ProblemDetails)),
+    modifiers(&Security),
+)]
+struct Document;
+
+/// The document as JSON, or why it could not be written.
+pub fn document() -> Result<Bytes, String> {
+    serde_json::to_vec(&Document::openapi()).map(Bytes::from).map_err(|error| error.to_string())
+}
+
+/// This document
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "openapi", tag = "Operations",
+    responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value), AnyProblems),
+)]
+#[expect(dead_code, reason = "the route is a constant in ops; this describes it")]
+fn openapi() {}
+
+/// The ways to say who one is.
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer =
+            |text: &str| HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(text));
+        let token = bearer("A token of your identity provider, or one made by `keyward token`.");
+        let key = bearer("An API key of the workspace.");
+        let header = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
+        let components = document.components.get_or_insert_default();
+        components
+            .add_security_scheme("token", SecurityScheme::Http(token.bearer_format("JWT").build()));
+        components.add_security_scheme("api_key", SecurityScheme::Http(key.build()));
+        components.add_security_scheme("api_key_header", SecurityScheme::ApiKey(header));
+    }
+}
+
+/// The header that may repeat the workspace of the path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "a description of what handlers read from the headers themselves")]
+pub struct WorkspaceHeader {
+    /// When it is there, the workspace ID of the path.
+    #[param(rename = "X-Workspace-ID", required = false, nullable = false)]
+    workspace: Option<uuid::Uuid>,
+}
+
+/// What a gateway may demand of a key.
+pub struct DemandParameters;
+
+impl IntoParams for DemandParameters {
+    fn into_params(
+        _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
+    ) -> Vec<utoipa::openapi::path::Parameter> {
+        use utoipa::openapi::path::{ParameterBuilder, ParameterIn, ParameterStyle};
+        use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaFormat, Type};
+        let word = || ObjectBuilder::new().schema_type(Type::String);
+        let id = || word().format(Some(SchemaFormat::Custom("uuid".into())));
+        let parameter = |name: &str, place, text: &str| {
+            ParameterBuilder::new().name(name).parameter_in(place).description(Some(text))
+        };
+        let scopes = ArrayBuilder::new().items(word());
+        vec![
+            parameter(
+                "scope",
+                ParameterIn::Query,
+                "A scope that the key must hold; may be repeated",
+            )
+            .style(Some(ParameterStyle::Form))
+            .explode(Some(true))
+            .schema(Some(scopes))
+            .build(),
+            parameter("workspace", ParameterIn::Query, "The workspace that the key must belong to")
+                .schema(Some(id()))
+                .build(),
+            parameter(
+                "X-Keyward-Require-Scope",
+                ParameterIn::Header,
+                "As scope, separated by spaces",
+            )
+            .schema(Some(word()))
+            .build(),
+            parameter("X-Keyward-Require-Workspace", ParameterIn::Header, "As workspace")
+                .schema(Some(id()))
+                .build(),
+        ]
+    }
+}
+
+macro_rules! problems {
+    ($($(#[$doc:meta])* $name:ident = [$($kind:ident),*];)*) => {
+        $(
+            $(#[$doc])*
+            pub struct $name;
+
+            impl IntoResponses for $name {
+                fn responses() -> BTreeMap<String, RefOr<Response>> {
+                    responses_of(&[$(Kind::$kind),*])
+                }
+            }
+        )*
+    };
+}
+
+problems! {
+    /// What may go wrong whatever is asked.
+    AnyProblems = [HeadersTooLarge, Internal];
+    /// What may go wrong with the question whether the server can serve.
+    ReadyProblems = [HeadersTooLarge, Internal, Unavailable];
+    /// What may go wrong with a list.
+    ListProblems = [
+        InvalidRequest, MissingCredential, InvalidCredential, WrongWorkspace, InsufficientScope,
+        TooManyLookups, HeadersTooLarge, Internal, Unavailable
+    ];
+    /// What may go wrong with a creation.
+    CreateProblems = [
+        InvalidRequest, InvalidBody, MissingCredential, InvalidCredential, WrongWorkspace,
+        InsufficientScope, BodyTimeout, BodyTooLarge, UnsupportedMediaType, TooManyLookups,
+        HeadersTooLarge, Internal, Unavailable
+    ];
+    /// What may go wrong with a revocation.
+    RevokeProblems = [
+        InvalidRequest, MissingCredential, InvalidCredential, WrongWorkspace, InsufficientScope,
+        NoSuchKey, TooManyLookups, HeadersTooLarge, Internal, Unavailable
+    ];
+    /// What may go wrong with a verification by body.
+    VerifyProblems = [
+        InvalidBody, BodyTimeout, BodyTooLarge, UnsupportedMediaType, TooManyLookups,
+        HeadersTooLarge, Internal, Unavailable
+    ];
+    /// What a gateway is told besides that the key is good.
+    ForwardAuthProblems = [
+        InvalidRequest, MissingCredential, InvalidCredential, WrongWorkspace, InsufficientScope,
+        TooManyLookups, HeadersTooLarge, Internal, Unavailable
+    ];
+}
+
+/// One response for each status, which names the problems that have it.
+fn responses_of(kinds: &[Kind]) -> BTreeMap<String, RefOr<Response>> {
+    let mut by_status: BTreeMap<String, Vec<Kind>> = BTreeMap::new();
+    for &kind in kinds {
+        by_status.entry(kind.status().as_str().to_owned()).or_default().push(kind);
+    }
+    by_status.into_iter().map(|(status, kinds)| (status, RefOr::T(response_of(&kinds)))).collect()
+}
+
+fn response_of(kinds: &[Kind]) -> Response {
+    let line = |kind: &Kind| format!("{} (`{}`)", kind.title(), kind.type_uri());
+    let description = kinds.iter().map(line).collect::<Vec<_>>().join("; ");
+    let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+    let mut response =
+        ResponseBuilder::new().description(description).content(PROBLEM_JSON, problem);
+    let header = match kinds[0] {
+        Kind::MissingCredential
+        | Kind::InvalidCredential
+        | Kind::InsufficientScope
+        | Kind::WrongWorkspace => Some(("WWW-Authenticate", "The challenge of RFC 6750")),
+        Kind::TooManyLookups | Kind::Unavailable => Some(("Retry-After", "Seconds to wait")),
+        _ => None,
+    };
+    if let Some((name, text)) = header {
+        response = response.header(name, HeaderBuilder::new().description(Some(text)).build());
+    }
+    response.build()
+}

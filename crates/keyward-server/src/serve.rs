@@ -1,0 +1,189 @@
+//! Sockets: accepting, the bounds of a connection, and stopping.
+//!
+//! The accept loop is our own because the framework's has neither a deadline for headers nor a bound
+//! on connections.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::http::{App, Front};
+
+/// Connections that wait in the kernel to be accepted.
+const BACKLOG: u32 = 4096;
+/// Files that the process needs beside its connections, most of them the storage's.
+const OTHER_FILES: u64 = 1024;
+/// How long to wait when the system has no room for another connection.
+const NO_ROOM: Duration = Duration::from_millis(100);
+
+/// A socket that listens but does not accept yet.
+pub struct Listener {
+    socket: TcpListener,
+}
+
+impl Listener {
+    /// Listens on `address`.
+    pub fn bind(address: SocketAddr) -> anyhow::Result<Self> {
+        let listen = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        };
+        let socket = listen().with_context(|| format!("cannot listen on {address}"))?;
+        Ok(Self { socket })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// What it takes to serve connections, at most `connections` at a time.
+    pub fn serve(
+        self,
+        front: Arc<Front>,
+        app: &Arc<App>,
+        header_timeout: Duration,
+        connections: usize,
+    ) -> Serving {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(header_timeout);
+        // Beyond the bound on headers the front answers; far beyond it nothing is read any more and
+        // the connection's own bare 431 must do.
+        http.max_headers(MAX_HEADER_LINES).max_buf_size((app.limits.headers * 2).max(MIN_BUFFER));
+        let room = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
+        Serving {
+            socket: self.socket,
+            connections: Connections {
+                http,
+                front,
+                app: Arc::clone(app),
+                graceful: GracefulShutdown::new(),
+                room,
+            },
+            drain: app.limits.time,
+        }
+    }
+}
+
+/// Lines of header that a request may have.
+const MAX_HEADER_LINES: usize = 256;
+/// The smallest buffer that the connection accepts.
+const MIN_BUFFER: usize = 8192;
+
+/// A server that is about to accept.
+pub struct Serving {
+    socket: TcpListener,
+    connections: Connections,
+    drain: Duration,
+}
+
+struct Connections {
+    http: http1::Builder,
+    front: Arc<Front>,
+    app: Arc<App>,
+    graceful: GracefulShutdown,
+    room: Arc<Semaphore>,
+}
+
+impl Serving {
+    /// Accepts until `stop` comes, then lets what is under way finish, within the deadline of a
+    /// request.
+    pub async fn until(self, stop: impl Future<Output = &'static str>) {
+        let Self { socket, connections, drain } = self;
+        tokio::select! {
+            signal = stop => tracing::info!(signal, "stopping"),
+            never = connections.accept(&socket) => match never {},
+        }
+        drop(socket);
+        if tokio::time::timeout(drain, connections.graceful.shutdown()).await.is_err() {
+            tracing::warn!("some requests did not finish in time and were cut off");
+        }
+    }
+}
+
+impl Connections {
+    async fn accept(&self, socket: &TcpListener) -> Infallible {
+        loop {
+            // The place comes first: a connection that finds none waits in the kernel.
+            let Ok(place) = Arc::clone(&self.room).acquire_owned().await else { continue };
+            match socket.accept().await {
+                Ok((stream, peer)) => self.spawn(stream, peer, place),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(NO_ROOM).await;
+                }
+            }
+        }
+    }
+
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        // Answers are small and whole; waiting to fill a segment would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection went away at once");
+            return;
+        }
+        let front = Arc::clone(&self.front);
+        let service = service_fn(move |request| {
+            let front = Arc::clone(&front);
+            async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
+        });
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let connection = self.graceful.watch(connection);
+        let open = self.app.metrics.connections.clone();
+        open.increment(1.0);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            open.decrement(1.0);
+            drop(place);
+        });
+    }
+}
+
+/// Waits for SIGTERM or SIGINT. The handlers are in place when this returns.
+pub fn stop_signal() -> anyhow::Result<impl Future<Output = &'static str>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
+}
+
+/// Raises the limit of open files to fit this many connections, and says how many fit.
+pub fn raise_file_limit(connections: usize) -> anyhow::Result<usize> {
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit { current: Some(wanted.min(most)), maximum: limit.maximum };
+        setrlimit(Resource::Nofile, raised).context("cannot raise the limit of open files")?;
+    }
+    if most >= wanted {
+        return Ok(connections);
+    }
+    let fit = usize::try_from(most.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX).max(1);
+    tracing::warn!(
+        connections,
+        fit,
+        "the system's limit of open files ({most}) leaves room for fewer connections"
+    );
+    Ok(fit)
+}
