@@ -65,8 +65,8 @@ pub struct ServeOptions {
 /// Where keys are stored.
 #[derive(Debug, Args)]
 pub struct StorageOption {
-    /// Where keys are stored: rocksdb://DIR (relative), rocksdb:///DIR (absolute), or memory://
-    /// (gone when the process ends).
+    /// Where keys are stored: `rocksdb://DIR` (relative), `rocksdb:///DIR` (absolute), or
+    /// `memory://` (gone when the process ends).
     #[arg(
         long,
         env = "KEYWARD_STORAGE",
@@ -233,7 +233,7 @@ pub struct TokenOptions {
     pub account: Option<AccountId>,
 
     /// Scope that it has; may be repeated, or several with spaces between them. Left out:
-    /// api_keys:read and api_keys:write.
+    /// `api_keys:read` and `api_keys:write`.
     #[arg(long = "scope", value_name = "SCOPE")]
     pub scopes: Vec<String>,
 

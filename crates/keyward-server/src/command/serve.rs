@@ -54,7 +54,7 @@ async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
         verifier,
         store: Arc::clone(&store),
         tokens,
-        metrics: Metrics::install(storage.name())?,
+        metrics: Metrics::new(storage.name())?,
         limits: Limits {
             body: options.limits.max_body_bytes,
             headers: options.limits.max_header_bytes,

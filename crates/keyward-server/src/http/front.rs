@@ -9,11 +9,12 @@ use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use keyward_core::clock::{Entropy, EntropyError};
+use keyward_core::store::BoxError;
 use tower::Service as _;
 use warp::filters::BoxedFilter;
 use warp::http::Request;
 use warp::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
-use warp::hyper::body::Incoming;
+use warp::hyper::body::Body;
 use warp::reply::Response;
 
 use super::problem::{Kind, Problem};
@@ -52,7 +53,10 @@ impl Front {
     }
 
     /// Answers one request from `peer`.
-    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    pub async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response
+    where
+        B: Body<Error: Into<BoxError>> + Send + Sync + 'static,
+    {
         let began = Instant::now();
         let id = self.request_id(request.headers());
         let mut response = if self.app.limits.headers < size(&request) {

@@ -40,18 +40,23 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Installs the recorder of this process, once.
+    /// All counters at zero.
     ///
     /// # Errors
     ///
-    /// When there is one already.
-    pub fn install(storage: &'static str) -> Result<Self, BuildError> {
-        let handle = PrometheusBuilder::new().set_buckets(&SECONDS)?.install_recorder()?;
+    /// When the bounds of the histograms make no sense.
+    pub fn new(storage: &'static str) -> Result<Self, BuildError> {
+        let recorder = PrometheusBuilder::new().set_buckets(&SECONDS)?.build_recorder();
+        // Counters keep what they need of the recorder, so it does not have to be the process's.
+        Ok(metrics::with_local_recorder(&recorder, || Self::register(recorder.handle(), storage)))
+    }
+
+    fn register(handle: PrometheusHandle, storage: &'static str) -> Self {
         describe();
         gauge!("keyward_build_info", "version" => env!("CARGO_PKG_VERSION"), "storage" => storage)
             .set(1.0);
         let class = |class| counter!("keyward_http_responses_total", "class" => class);
-        Ok(Self {
+        Self {
             handle,
             verify: Verdicts::of("verify"),
             forward_auth: Verdicts::of("forward_auth"),
@@ -61,7 +66,7 @@ impl Metrics {
             connections: gauge!("keyward_connections"),
             create_seconds: histogram!("keyward_change_seconds", "change" => "create"),
             revoke_seconds: histogram!("keyward_change_seconds", "change" => "revoke"),
-        })
+        }
     }
 
     /// Counts a verdict.

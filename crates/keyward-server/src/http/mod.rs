@@ -6,12 +6,15 @@
 
 mod body;
 mod caller;
+mod fields;
 mod front;
 mod keys;
 mod metrics;
 mod openapi;
 mod ops;
 mod problem;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod wire;
 

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, ParameterStyle};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{Content, Ref, RefOr, Required, Response, ResponseBuilder};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi};
 
 use super::problem::{Kind, PROBLEM_JSON, ProblemDetails};
+use super::verify::FORWARD_AUTH;
 use super::{keys, ops, verify};
 
 #[derive(OpenApi)]
@@ -24,7 +27,7 @@ use super::{keys, ops, verify};
         ops::health, ops::ready, ops::metrics, openapi,
     ),
     components(schemas(ProblemDetails)),
-    modifiers(&Security),
+    modifiers(&Security, &EveryMethod),
 )]
 struct Document;
 
@@ -59,6 +62,57 @@ impl Modify for Security {
     }
 }
 
+/// The forward-auth endpoint answers on any method, and below its path too.
+struct EveryMethod;
+
+impl Modify for EveryMethod {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let Some(item) = document.paths.paths.get_mut(FORWARD_AUTH) else { return };
+        let Some(get) = item.get.clone() else { return };
+        item.put = Some(variant(&get, "Put"));
+        item.post = Some(variant(&get, "Post"));
+        item.delete = Some(variant(&get, "Delete"));
+        item.options = Some(variant(&get, "Options"));
+        item.head = Some(variant(&get, "Head"));
+        item.patch = Some(variant(&get, "Patch"));
+        item.trace = Some(variant(&get, "Trace"));
+        let mut below = item.clone();
+        let every = [
+            &mut below.get,
+            &mut below.put,
+            &mut below.post,
+            &mut below.delete,
+            &mut below.options,
+            &mut below.head,
+            &mut below.patch,
+            &mut below.trace,
+        ];
+        for operation in every.into_iter().flatten() {
+            *operation = variant(operation, "Below");
+            let parameters = operation.parameters.get_or_insert_default();
+            parameters.retain(|parameter| !is_query(parameter));
+            let path = ParameterBuilder::new()
+                .name("path")
+                .parameter_in(ParameterIn::Path)
+                .required(Required::True)
+                .description(Some("Whatever the gateway appends"))
+                .schema(Some(ObjectBuilder::new().schema_type(Type::String)));
+            parameters.insert(0, RefOr::T(path.build()));
+        }
+        document.paths.paths.insert(format!("{FORWARD_AUTH}/{{path}}"), below);
+    }
+}
+
+fn is_query(parameter: &RefOr<Parameter>) -> bool {
+    matches!(parameter, RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query)
+}
+
+fn variant(operation: &Operation, suffix: &str) -> Operation {
+    let mut variant = operation.clone();
+    variant.operation_id = variant.operation_id.map(|id| format!("{id}{suffix}"));
+    variant
+}
+
 /// The header that may repeat the workspace of the path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
@@ -73,11 +127,7 @@ pub struct WorkspaceHeader {
 pub struct DemandParameters;
 
 impl IntoParams for DemandParameters {
-    fn into_params(
-        _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
-    ) -> Vec<utoipa::openapi::path::Parameter> {
-        use utoipa::openapi::path::{ParameterBuilder, ParameterIn, ParameterStyle};
-        use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaFormat, Type};
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let word = || ObjectBuilder::new().schema_type(Type::String);
         let id = || word().format(Some(SchemaFormat::Custom("uuid".into())));
         let parameter = |name: &str, place, text: &str| {

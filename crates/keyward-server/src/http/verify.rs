@@ -29,7 +29,7 @@ const ACCOUNT_ID: HeaderName = HeaderName::from_static("x-keyward-account-id");
 const SCOPES: HeaderName = HeaderName::from_static("x-keyward-scopes");
 
 /// The path on which the query states demands. Below it the query is the end client's.
-const FORWARD_AUTH: &str = "/api/v1/auth";
+pub const FORWARD_AUTH: &str = "/api/v1/auth";
 
 /// `/api/v1/auth` and everything below it: the hot path of the whole server.
 pub fn forward_auth(app: &Arc<App>) -> BoxedFilter<(Response,)> {

@@ -1,32 +1,29 @@
 //! Bodies: the objects of the documentation, how they are read and how they are written.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
 use keyward_core::id::WorkspaceId;
 use keyward_core::key::{ApiKey, KeyName};
 use keyward_core::scope::{Scope, Scopes};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::problem::{FieldError, Kind, Problem};
+use super::fields::{Fields, Invalid, string};
+use super::problem::Problem;
 
 /// An API key, as it is shown. Optional fields come last and are left out when unset.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ApiKey)]
 pub struct KeyObject<'a> {
     /// Unique identifier.
-    #[serde(serialize_with = "text")]
     #[schema(value_type = uuid::Uuid)]
-    id: &'a dyn fmt::Display,
+    id: Text<'a>,
     /// Workspace the key belongs to.
-    #[serde(serialize_with = "text")]
     #[schema(value_type = uuid::Uuid)]
-    workspace_id: &'a dyn fmt::Display,
+    workspace_id: Text<'a>,
     /// Display name.
     #[schema(value_type = String, example = "CI/CD Pipeline Key", min_length = 1, max_length = 255)]
     name: &'a str,
@@ -41,21 +38,18 @@ pub struct KeyObject<'a> {
     #[schema(value_type = StatusWord)]
     status: &'static str,
     /// Account that created the key.
-    #[serde(serialize_with = "text")]
     #[schema(value_type = uuid::Uuid)]
-    created_by: &'a dyn fmt::Display,
+    created_by: Text<'a>,
     /// When the key was created.
-    #[serde(serialize_with = "text")]
     #[schema(value_type = String, format = DateTime, example = "2024-01-15T09:30:00Z")]
-    created_at: &'a dyn fmt::Display,
+    created_at: Text<'a>,
     /// When the key last changed.
-    #[serde(serialize_with = "text")]
     #[schema(value_type = String, format = DateTime, example = "2024-01-15T09:30:00Z")]
-    updated_at: &'a dyn fmt::Display,
+    updated_at: Text<'a>,
     /// The scopes that were named at creation. A key created without any holds `api_keys:read`.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "scope_list")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>, nullable = false)]
-    scopes: Option<&'a Scopes>,
+    scopes: Option<ScopeList<'a>>,
 }
 
 /// The words of a key's status.
@@ -67,28 +61,37 @@ pub enum StatusWord {
     Revoked,
 }
 
-fn text<S: Serializer>(value: &&dyn fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
+/// A value that is written as it is displayed, without a string in between.
+struct Text<'a>(&'a dyn fmt::Display);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
 }
 
-fn scope_list<S: Serializer>(scopes: &Option<&Scopes>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(scopes.iter().copied().flatten().map(Scope::as_str))
+struct ScopeList<'a>(&'a Scopes);
+
+impl Serialize for ScopeList<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Scope::as_str))
+    }
 }
 
 impl<'a> KeyObject<'a> {
     /// The key as lists and verifications show it.
     pub fn new(key: &'a ApiKey) -> Self {
         Self {
-            id: &key.id,
-            workspace_id: &key.workspace_id,
+            id: Text(&key.id),
+            workspace_id: Text(&key.workspace_id),
             name: key.name.as_str(),
             key: None,
             key_prefix: key.key_prefix.as_str(),
             status: key.status.as_str(),
-            created_by: &key.created_by,
-            created_at: &key.created_at,
-            updated_at: &key.updated_at,
-            scopes: key.named_scopes.as_ref(),
+            created_by: Text(&key.created_by),
+            created_at: Text(&key.created_at),
+            updated_at: Text(&key.updated_at),
+            scopes: key.named_scopes.as_ref().map(ScopeList),
         }
     }
 
@@ -198,30 +201,13 @@ pub enum RefusalCode {
 /// The answer to a revocation.
 #[derive(Serialize, ToSchema)]
 pub struct Revoked {
-    #[schema(value_type = String, example = "revoked")]
+    #[schema(value_type = StatusWord, example = "revoked")]
     status: &'static str,
 }
 
 impl Revoked {
     /// The one there is.
     pub const ANSWER: Self = Self { status: "revoked" };
-}
-
-/// A value that cannot stand where it stands.
-pub struct Invalid {
-    /// Pointer to the fault below the field, empty for the field itself.
-    below: String,
-    detail: Cow<'static, str>,
-}
-
-impl Invalid {
-    fn here(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { below: String::new(), detail: detail.into() }
-    }
-}
-
-fn string(value: &Value) -> Result<&str, Invalid> {
-    value.as_str().ok_or_else(|| Invalid::here("must be a string"))
 }
 
 fn scopes(value: &Value) -> Result<Scopes, Invalid> {
@@ -233,112 +219,6 @@ fn scopes(value: &Value) -> Result<Scopes, Invalid> {
     };
     let scopes: Scopes = list.iter().enumerate().map(scope).collect::<Result<_, _>>()?;
     scopes.within_limit().map_err(|error| Invalid::here(error.to_string()))
-}
-
-/// The fields of a JSON object, taken one by one. What is wrong is gathered, so that a client learns
-/// everything at once; what is left over is refused, because a misspelt field must not silently
-/// mean nothing. No message repeats a value: it might be a secret.
-struct Fields {
-    fields: Vec<(String, Value)>,
-    errors: Vec<FieldError>,
-}
-
-impl Fields {
-    fn parse(body: &[u8]) -> Result<Self, Problem> {
-        let fields = serde_json::from_slice(body).map_err(|error| {
-            let detail = match error.classify() {
-                serde_json::error::Category::Data => "the body is not a JSON object".into(),
-                _ => format!(
-                    "the body is not JSON that can be read: line {}, column {}",
-                    error.line(),
-                    error.column()
-                ),
-            };
-            Problem::new(Kind::InvalidBody, detail)
-        })?;
-        let Object(fields) = fields;
-        Ok(Self { fields, errors: Vec::new() })
-    }
-
-    fn optional<T>(
-        &mut self,
-        name: &'static str,
-        read: impl FnOnce(&Value) -> Result<T, Invalid>,
-    ) -> Option<T> {
-        let at = self.fields.iter().position(|(field, _)| field == name)?;
-        let (_, value) = self.fields.remove(at);
-        match read(&value) {
-            Ok(value) => Some(value),
-            Err(invalid) => {
-                self.error(&format!("{name}{}", invalid.below), invalid.detail);
-                None
-            }
-        }
-    }
-
-    fn required<T>(
-        &mut self,
-        name: &'static str,
-        read: impl FnOnce(&Value) -> Result<T, Invalid>,
-    ) -> Option<T> {
-        if !self.fields.iter().any(|(field, _)| field == name) {
-            self.error(name, "is required".into());
-            return None;
-        }
-        self.optional(name, read)
-    }
-
-    fn finish(mut self) -> Result<(), Problem> {
-        let taken = std::mem::take(&mut self.fields);
-        for (field, _) in taken {
-            self.error(
-                &pointer_token(&field),
-                "is not a field of this request, or is there twice".into(),
-            );
-        }
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid_fields(self.errors)) }
-    }
-
-    fn error(&mut self, path: &str, detail: Cow<'static, str>) {
-        self.errors.push(FieldError { pointer: format!("/{path}"), detail });
-    }
-}
-
-/// A field's name as a reference token (RFC 6901, section 3). A long one is cut: this is somebody
-/// else's text, and at 49 characters it might be a key.
-fn pointer_token(field: &str) -> String {
-    const SHOWN: usize = 32;
-    let shown: String = field.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
-    let more = if field.chars().count() > SHOWN { "…" } else { "" };
-    format!("{}{more}", shown.replace('~', "~0").replace('/', "~1"))
-}
-
-/// The fields of a JSON object as they come, repeats included: a map would keep the last alone, and
-/// two readers of one body could then disagree about what it says.
-struct Object(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Object;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Object(fields))
-            }
-        }
-
-        deserializer.deserialize_map(Entries)
-    }
 }
 
 /// Writes a value as JSON.
