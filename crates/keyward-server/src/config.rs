@@ -46,12 +46,6 @@ pub struct ServeOptions {
     #[arg(long, env = "KEYWARD_KEY_PREFIX", value_name = "PREFIX", default_value = "sk_live")]
     pub key_prefix: String,
 
-    #[command(flatten)]
-    pub callers: CallerOptions,
-
-    #[command(flatten)]
-    pub limits: LimitOptions,
-
     /// How log lines are written, to standard error.
     #[arg(long, env = "KEYWARD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -60,6 +54,12 @@ pub struct ServeOptions {
     /// `info,keyward=debug`.
     #[arg(long, env = "KEYWARD_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
+
+    #[command(flatten)]
+    pub callers: CallerOptions,
+
+    #[command(flatten)]
+    pub limits: LimitOptions,
 }
 
 /// Where keys are stored.

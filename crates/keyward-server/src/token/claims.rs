@@ -126,3 +126,143 @@ fn scopes(claim: Option<&Value>) -> Result<Scopes, &'static str> {
         Some(_) => Err("its scope is neither a text nor a list"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::token::forge::{NOW, Provider, but};
+
+    fn judge_with(names: ClaimNames, claims: &Value) -> Result<Caller, &'static str> {
+        let rules = Rules {
+            issuer: Provider::ISSUER.to_owned(),
+            audience: Provider::AUDIENCE.to_owned(),
+            names,
+        };
+        let now = Timestamp::from_micros(NOW * 1_000_000).unwrap();
+        rules.judge(claims.as_object().unwrap(), now)
+    }
+
+    fn judge(changes: Value) -> Result<Caller, &'static str> {
+        judge_with(ClaimNames::default(), &but(Provider::claims(), changes))
+    }
+
+    /// As if the claim were there and null, which `but` takes for left out.
+    fn judge_null(name: &str) -> Result<Caller, &'static str> {
+        let mut claims = Provider::claims();
+        claims[name] = Value::Null;
+        judge_with(ClaimNames::default(), &claims)
+    }
+
+    #[test]
+    fn a_token_must_end_and_has_five_seconds_of_leeway() {
+        for end in [json!(NOW + 60), json!(NOW - 4), json!(1_705_310_995.5), json!(1e300)] {
+            assert!(judge(json!({ "exp": end })).is_ok(), "{end}");
+        }
+        for end in [json!(u64::MAX), json!(i64::MAX)] {
+            assert!(judge(json!({ "exp": end })).is_ok(), "{end}");
+        }
+        for end in [json!(NOW - 5), json!(1_705_310_994.5), json!(0), json!(-1), json!(-1e300)] {
+            assert_eq!(judge(json!({ "exp": end })), Err("it has expired"), "{end}");
+        }
+        for end in [json!("1705311060"), json!([NOW + 60]), json!({}), json!(true)] {
+            assert_eq!(judge(json!({ "exp": end })), Err("it has no end"), "{end}");
+        }
+        assert_eq!(judge(json!({ "exp": null })), Err("it has no end"));
+        assert_eq!(judge_null("exp"), Err("it has no end"));
+    }
+
+    #[test]
+    fn a_token_may_begin_and_has_five_seconds_of_leeway() {
+        for beginning in [json!(NOW), json!(NOW + 5), json!(0), json!(-1), json!(-1e300)] {
+            assert!(judge(json!({ "nbf": beginning })).is_ok(), "{beginning}");
+        }
+        for beginning in [json!(NOW + 6), json!(1_705_311_005.5), json!(u64::MAX), json!(1e300)] {
+            let judged = judge(json!({ "nbf": beginning }));
+            assert_eq!(judged, Err("it is not valid yet"), "{beginning}");
+        }
+        assert_eq!(judge(json!({ "nbf": "now" })), Err("its beginning is no time"));
+        assert_eq!(judge_null("nbf"), Err("its beginning is no time"));
+        assert!(judge(json!({ "iat": NOW + 3600 })).is_ok());
+    }
+
+    #[test]
+    fn a_token_is_from_its_issuer_alone() {
+        for issuer in [json!(null), json!(""), json!("https://id.example/"), json!("keyward")] {
+            let judged = judge(json!({ "iss": issuer }));
+            assert_eq!(judged, Err("it is not from the issuer"), "{issuer}");
+        }
+        let one_of_many = json!({ "iss": [Provider::ISSUER] });
+        assert_eq!(judge(one_of_many), Err("it is not from the issuer"));
+    }
+
+    #[test]
+    fn a_token_may_be_for_others_too_but_must_be_for_us() {
+        assert!(judge(json!({ "aud": ["other", Provider::AUDIENCE] })).is_ok());
+        for audience in [json!(null), json!(""), json!([]), json!(["other"]), json!({}), json!(1)] {
+            let judged = judge(json!({ "aud": audience }));
+            assert_eq!(judged, Err("it is not for this audience"), "{audience}");
+        }
+    }
+
+    #[test]
+    fn a_token_names_its_account() {
+        let uuid = "770e8400-e29b-41d4-a716-446655440000";
+        assert_eq!(judge(json!({ "sub": uuid })).unwrap().account.to_string(), uuid);
+        for subject in [json!(null), json!(""), json!(7), json!(["ann"])] {
+            assert_eq!(judge(json!({ "sub": subject })), Err("it names no account"), "{subject}");
+        }
+    }
+
+    #[test]
+    fn workspaces_are_a_list_of_ids_or_none() {
+        let id = "660e8400-e29b-41d4-a716-446655440000";
+        let two = judge(json!({ "workspaces": [id, "770e8400-e29b-41d4-a716-446655440000"] }));
+        assert_eq!(two.unwrap().workspaces.len(), 2);
+        for none in [judge(json!({ "workspaces": null })), judge(json!({ "workspaces": [] }))] {
+            assert_eq!(none.unwrap().workspaces, []);
+        }
+        assert_eq!(judge_null("workspaces").unwrap().workspaces, []);
+        for bad in [json!([id, "x"]), json!([1]), json!([null]), json!([[id]])] {
+            let judged = judge(json!({ "workspaces": bad }));
+            assert_eq!(judged, Err("one of its workspaces is no id"), "{bad}");
+        }
+        for bad in [json!(id), json!({ id: true }), json!(1)] {
+            let judged = judge(json!({ "workspaces": bad }));
+            assert_eq!(judged, Err("its workspaces are no list"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_a_text_or_a_list() {
+        let scopes = |scope| judge(json!({ "scope": scope })).map(|it| it.scopes.to_string());
+        assert_eq!(scopes(json!("b a")).unwrap(), "a b");
+        assert_eq!(scopes(json!(["b", "a"])).unwrap(), "a b");
+        assert_eq!(scopes(json!(["a b", "c", "api_keys:all"])).unwrap(), "c", "what is no scope");
+        for none in [json!(null), json!(""), json!([])] {
+            assert_eq!(scopes(none).unwrap(), "");
+        }
+        assert_eq!(judge_null("scope").unwrap().scopes, Scopes::default());
+        assert_eq!(scopes(json!([1])), Err("one of its scopes is no text"));
+        assert_eq!(scopes(json!({})), Err("its scope is neither a text nor a list"));
+    }
+
+    #[test]
+    fn claims_are_read_under_the_names_that_the_provider_gives_them() {
+        let names = ClaimNames {
+            account: "oid".into(),
+            workspaces: "https://id.example/spaces".into(),
+            scope: "scp".into(),
+        };
+        let renamed = json!({
+            "oid": "bob", "scp": ["a"],
+            "https://id.example/spaces": ["770e8400-e29b-41d4-a716-446655440000"],
+        });
+        let caller = judge_with(names.clone(), &but(Provider::claims(), renamed)).unwrap();
+        assert_eq!(caller.account, AccountId::from_subject(Provider::ISSUER, "bob"));
+        assert_eq!(caller.scopes.to_string(), "a");
+        assert_eq!(caller.workspaces[0].to_string(), "770e8400-e29b-41d4-a716-446655440000");
+        assert_eq!(judge_with(names, &Provider::claims()), Err("it names no account"));
+    }
+}

@@ -180,3 +180,142 @@ fn random<const N: usize>(entropy: &dyn Entropy) -> Result<Zeroizing<String>, En
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
+    use std::sync::Barrier;
+
+    use keyward_core::clock::SystemEntropy;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const A: &str = "the first of two secrets that are given";
+    const B: &str = "the other of two secrets that are given";
+
+    /// A directory whose `token.secret` holds `text` and has this mode.
+    fn holding(text: &str, mode: u32) -> (TempDir, PathBuf) {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join(LOCAL_FILE);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        (dir, path)
+    }
+
+    fn message(result: anyhow::Result<Secrets>) -> String {
+        format!("{:#}", result.unwrap_err())
+    }
+
+    #[test]
+    fn one_or_two_secrets_are_given_and_the_first_mints() {
+        let one = Secrets::parse(A).unwrap();
+        assert_eq!(one.iter().collect::<Vec<_>>(), [A.as_bytes()]);
+        let two = Secrets::parse(&format!(" {A} , {B}\n")).unwrap();
+        assert_eq!(two.iter().collect::<Vec<_>>(), [A.as_bytes(), B.as_bytes()]);
+        assert_eq!(two.first(), A.as_bytes());
+    }
+
+    #[test]
+    fn a_secret_that_is_too_short_is_refused_and_not_shown() {
+        let short = &A[..MIN_LEN - 1];
+        let padded = format!("{short}   ");
+        let second = format!("{A},{short}");
+        let trailing = format!("{A},");
+        for text in ["", ",", short, &padded, &second, &trailing] {
+            let message = message(Secrets::parse(text));
+            assert!(message.contains("at least 32 bytes") && !message.contains(short), "{message}");
+        }
+        assert!(Secrets::parse(&A[..MIN_LEN]).is_ok());
+        let three = message(Secrets::parse(&format!("{A},{B},{A}")));
+        assert!(three.contains("at most 2") && !three.contains(A), "{three}");
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let secrets = Secrets::parse(&format!("{A},{B}")).unwrap();
+        assert_eq!(format!("{secrets:?}"), "Secrets(2 redacted)");
+    }
+
+    #[test]
+    fn a_file_of_the_operator_may_be_readable_and_end_with_a_newline() {
+        let (_dir, path) = holding(&format!("{A},{B}\n"), 0o444);
+        assert_eq!(Secrets::read(&path).unwrap().iter().count(), 2);
+        let (_dir, path) = holding("short\n", 0o600);
+        let refusal = message(Secrets::read(&path));
+        assert!(refusal.contains("at least 32 bytes") && !refusal.contains("short"), "{refusal}");
+        assert!(message(Secrets::read(Path::new("no/such/file"))).contains("no/such/file"));
+    }
+
+    #[test]
+    fn a_local_secret_is_made_once_for_its_owner_alone() {
+        let dir = TempDir::new().unwrap();
+        let made = local_secret(dir.path(), &SystemEntropy).unwrap();
+        let file = fs::metadata(dir.path().join(LOCAL_FILE)).unwrap();
+        assert_eq!(file.mode() & 0o777, 0o600);
+        assert_eq!(made.first().len(), 2 * MIN_LEN);
+        let again = local_secret(dir.path(), &SystemEntropy).unwrap();
+        assert_eq!(again.first(), made.first());
+        assert_eq!(read_local_secret(dir.path()).unwrap().first(), made.first());
+        let other = TempDir::new().unwrap();
+        assert_ne!(local_secret(other.path(), &SystemEntropy).unwrap().first(), made.first());
+    }
+
+    #[test]
+    fn starts_at_the_same_time_end_with_one_secret_and_no_drafts() {
+        let dir = TempDir::new().unwrap();
+        let together = Barrier::new(16);
+        let start = || {
+            together.wait();
+            local_secret(dir.path(), &SystemEntropy).unwrap().first().to_vec()
+        };
+        let secrets: Vec<_> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..16).map(|_| scope.spawn(start)).collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        assert!(secrets.iter().all(|secret| *secret == secrets[0]));
+        let names: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, [LOCAL_FILE]);
+    }
+
+    #[test]
+    fn a_local_secret_that_others_can_reach_is_refused() {
+        for mode in [0o644, 0o640, 0o604, 0o602, 0o660] {
+            let (dir, _) = holding(A, mode);
+            for result in [local_secret(dir.path(), &SystemEntropy), read_local_secret(dir.path())]
+            {
+                let refusal = message(result);
+                assert!(refusal.contains("chmod 600") && !refusal.contains(A), "{refusal}");
+            }
+        }
+        for mode in [0o600, 0o400] {
+            let (dir, _) = holding(A, mode);
+            assert_eq!(read_local_secret(dir.path()).unwrap().first(), A.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_local_secret_that_is_damaged_is_refused_rather_than_replaced() {
+        for damaged in ["", "\n", "short", "\0"] {
+            let (dir, path) = holding(damaged, 0o600);
+            let refusal = message(local_secret(dir.path(), &SystemEntropy));
+            assert!(refusal.contains("at least 32 bytes"), "{refusal}");
+            assert_eq!(fs::read_to_string(path).unwrap(), damaged);
+        }
+        let (dir, path) = holding("", 0o600);
+        fs::write(path, [0xff; 40]).unwrap();
+        assert!(message(local_secret(dir.path(), &SystemEntropy)).contains("cannot be used"));
+    }
+
+    #[test]
+    fn who_only_reads_makes_nothing() {
+        let dir = TempDir::new().unwrap();
+        assert!(message(read_local_secret(dir.path())).contains("start the server once"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        let missing = dir.path().join("missing");
+        assert!(message(local_secret(&missing, &SystemEntropy)).contains("cannot be made"));
+        assert!(!missing.exists());
+    }
+}
