@@ -29,12 +29,19 @@ impl Fetcher {
             _ => bail!("--jwks takes an http:// or https:// URL, or the path of a file"),
         };
         let url = Url::parse(source).context("the URL of --jwks is malformed")?;
-        let client = Client::builder()
+        let mut client = Client::builder()
+            // Some providers turn away clients that do not say who they are.
+            .user_agent("keyward")
+            .redirect(redirect::Policy::limited(MAX_REDIRECTS));
+        client = if secure {
             // Keys that were asked for in confidence are not taken from a redirect without it.
-            .https_only(secure)
-            .redirect(redirect::Policy::limited(MAX_REDIRECTS))
-            .build()
-            .context("the HTTP client for --jwks cannot be made")?;
+            client.https_only(true)
+        } else {
+            // No certificate is asked for, so none is needed: small images hold none at all, and
+            // the client would not start there. A redirect to https fails, as it cannot be trusted.
+            client.tls_certs_only([])
+        };
+        let client = client.build().context("the HTTP client for --jwks cannot be made")?;
         Ok(Some(Self { client, url }))
     }
 

@@ -45,8 +45,8 @@ use self::refresh::Refreshed;
 /// The issuer and the audience of every token that is signed with a secret.
 const LOCAL: &str = "keyward";
 
-/// Whose tokens are accepted.
-#[derive(Debug, Default)]
+/// Whose tokens are accepted. Not to be printed: the URL of the keys may hold a password.
+#[derive(Default)]
 pub struct TokenOptions {
     /// Where the identity provider's keys are: an `http://` or `https://` URL, or a file.
     pub jwks: Option<String>,

@@ -15,7 +15,7 @@ const MIN_LEN: usize = 32;
 /// Most secrets at once: the one that mints and the one that it follows or precedes.
 const MAX_SECRETS: usize = 2;
 /// Most bytes of a file of secrets, lest a wrong path fill the memory.
-const MAX_FILE_LEN: u64 = 64 * 1024;
+const MAX_FILE_LEN: usize = 4096;
 /// Where the secret that nobody gave lives in a storage directory.
 const LOCAL_FILE: &str = "token.secret";
 /// Bits that would let anybody but the owner at a file.
@@ -77,8 +77,9 @@ impl Secrets {
 
     fn read_from(file: &File) -> anyhow::Result<Self> {
         // Sized once: a buffer that grew would leave copies of the secret behind it.
-        let mut text = Zeroizing::new(String::with_capacity(4096));
-        file.take(MAX_FILE_LEN).read_to_string(&mut text)?;
+        let mut text = Zeroizing::new(String::with_capacity(2 * MAX_FILE_LEN));
+        file.take(MAX_FILE_LEN as u64 + 1).read_to_string(&mut text)?;
+        ensure!(text.len() <= MAX_FILE_LEN, "it is longer than {MAX_FILE_LEN} bytes");
         Self::parse(&text)
     }
 }
@@ -245,6 +246,8 @@ mod tests {
         let (_dir, path) = holding("short\n", 0o600);
         let refusal = message(Secrets::read(&path));
         assert!(refusal.contains("at least 32 bytes") && !refusal.contains("short"), "{refusal}");
+        let (_dir, path) = holding(&"x".repeat(MAX_FILE_LEN + 1), 0o600);
+        assert!(message(Secrets::read(&path)).contains("longer than 4096 bytes"));
         assert!(message(Secrets::read(Path::new("no/such/file"))).contains("no/such/file"));
     }
 

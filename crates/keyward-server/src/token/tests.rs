@@ -254,6 +254,16 @@ async fn either_secret_verifies_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_secret_signs_with_one_algorithm_alone() {
+    let tokens = trusting_secret(SECRET).await;
+    for algorithm in ["HS384", "HS512", "RS256", "ES256", "EdDSA"] {
+        let header = json!({ "alg": algorithm });
+        let token = Signer::secret(SECRET).token_with(&header, &local_claims());
+        assert_invalid(&tokens, &token, algorithm).await;
+    }
+}
+
+#[tokio::test]
 async fn a_secret_signs_for_keyward_alone() {
     let tokens = trusting_secret(SECRET).await;
     for changes in [json!({ "iss": Provider::ISSUER }), json!({ "aud": Provider::AUDIENCE })] {
