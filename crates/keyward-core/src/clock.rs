@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use chrono::{DateTime, SecondsFormat, Utc};
 use rand::{SeedableRng as _, TryRng as _};
 
+use crate::store::BoxError;
+
 /// A moment in UTC, in whole microseconds, which is the finest that every driver keeps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -91,7 +93,14 @@ impl Clock for ManualClock {
 /// The source of randomness failed; nothing may be minted.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system's random generator failed")]
-pub struct EntropyError(#[source] Box<dyn std::error::Error + Send + Sync>);
+pub struct EntropyError(#[source] BoxError);
+
+impl EntropyError {
+    /// The source failed for this reason.
+    pub fn new(cause: impl Into<BoxError>) -> Self {
+        Self(cause.into())
+    }
+}
 
 /// Where randomness comes from.
 pub trait Entropy: Send + Sync {
@@ -109,7 +118,7 @@ pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
-        rand::rngs::SysRng.try_fill_bytes(bytes).map_err(|error| EntropyError(Box::new(error)))
+        rand::rngs::SysRng.try_fill_bytes(bytes).map_err(EntropyError::new)
     }
 }
 

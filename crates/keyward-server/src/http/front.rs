@@ -20,7 +20,7 @@ use warp::reply::Response;
 use super::problem::{Kind, Problem};
 use super::{App, Named, answer, routes};
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is kept when a client sends one.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -53,7 +53,7 @@ impl Front {
     }
 
     /// Answers one request from `peer`.
-    pub async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response
+    pub async fn answer<B>(&self, mut request: Request<B>, peer: SocketAddr) -> Response
     where
         B: Body<Error: Into<BoxError>> + Send + Sync + 'static,
     {
@@ -63,6 +63,8 @@ impl Front {
             let detail = format!("the limit is {} bytes", self.app.limits.headers);
             answer(Err(Problem::new(Kind::HeadersTooLarge, detail)))
         } else {
+            // For what is still to be logged when this answer is on its way.
+            request.headers_mut().insert(X_REQUEST_ID, id.clone());
             let routed = warp::service(self.routes.clone()).call(request);
             match AssertUnwindSafe(routed).catch_unwind().await {
                 Ok(Ok(response)) => response,
@@ -97,7 +99,8 @@ impl Front {
     }
 }
 
-fn text(id: &HeaderValue) -> &str {
+/// A request id as text.
+pub fn text(id: &HeaderValue) -> &str {
     id.to_str().unwrap_or_default()
 }
 

@@ -22,6 +22,7 @@ use warp::{Filter, path};
 
 use super::body::{Body, body};
 use super::caller::workspace;
+use super::front::{X_REQUEST_ID, text};
 use super::problem::{Kind, Problem};
 use super::wire::{CreateKey, KeyObject, Revoked, json};
 use super::{App, Call, answer, call, json_answer, named, openapi};
@@ -72,7 +73,9 @@ async fn list(id: String, headers: HeaderMap, call: Call) -> Result<Response, Pr
     let caller = call.caller(&headers).await?;
     let caller = caller.authorise(workspace(&id, &headers)?, Permission::Read)?;
     let records = call.in_time(call.keys.list(&caller, None, PAGE)).await??;
-    let pages = Pages { app: call.app, caller, next: Some(Page { records, opens: true }) };
+    let request_id = headers.get(X_REQUEST_ID).cloned();
+    let next = Some(Page { records, opens: true });
+    let pages = Pages { app: call.app, caller, request_id, next };
     let chunks = SyncStream::new(stream::unfold(pages, Pages::write));
     let mut response = warp::reply::stream(chunks).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -84,6 +87,7 @@ async fn list(id: String, headers: HeaderMap, call: Call) -> Result<Response, Pr
 struct Pages {
     app: Arc<App>,
     caller: Authorised,
+    request_id: Option<HeaderValue>,
     next: Option<Page>,
 }
 
@@ -99,7 +103,8 @@ impl Pages {
         let page = self.next.take()?;
         let chunk = self.follow(page).await;
         if let Err(broken) = &chunk {
-            tracing::warn!(causes = %broken, "a list broke off");
+            let request_id = self.request_id.as_ref().map(text);
+            tracing::warn!(request_id, causes = %broken, "a list broke off");
         }
         Some((chunk, self))
     }

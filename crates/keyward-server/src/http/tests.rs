@@ -118,7 +118,7 @@ impl Server {
                 workspaces: vec![WORKSPACE.parse().unwrap()],
                 account: None,
                 scopes: None,
-                ttl: Duration::from_secs(3600),
+                ttl: Duration::from_hours(1),
                 now: SystemClock.now(),
             },
         );
