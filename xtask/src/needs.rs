@@ -148,8 +148,9 @@ fn administrator() -> Option<Vec<&'static str>> {
 }
 
 /// The index is fetched only where the installation fails without: it takes its time, and a
-/// machine may know its packages already. `policy-rc.d` keeps Debian from starting the services
-/// of what is installed, for nobody asked for an nginx on port 80.
+/// machine may know its packages already. The tests want programs and no services, so
+/// `policy-rc.d` keeps Debian from starting what is installed, and nothing is left to start with
+/// the machine. The unit is called like the package, but for the variant.
 const APT_SCRIPT: &str = r#"
 set -u
 export DEBIAN_FRONTEND=noninteractive
@@ -160,8 +161,15 @@ if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod 755 "$policy"
 fi
-install() { apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"; }
-install "$@" || { apt-get update -q && install "$@"; }
+install() {
+    apt-get install -q -y --no-install-recommends \
+        -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@"
+}
+install "$@" || { apt-get update -q && install "$@"; } || exit 1
+for package; do
+    systemctl disable "${package%-light}" 2>/dev/null
+done
+exit 0
 "#;
 
 /// Everything that apt writes goes to standard error: standard output belongs to the command.
