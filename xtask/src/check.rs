@@ -118,14 +118,30 @@ fn formatting() -> Result<Verdict> {
 
 fn lints() -> Result<Verdict> {
     let mut cargo = workspace::cargo();
-    cargo.args(["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+    cargo.args([
+        "clippy",
+        "--quiet",
+        "--release",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]);
     Ok(Verdict::of(compile::kept(&mut cargo, "lints")?))
 }
 
 fn documentation() -> Result<Verdict> {
     let mut cargo = workspace::cargo();
     cargo
-        .args(["doc", "--release", "--workspace", "--no-deps", "--document-private-items"])
+        .args([
+            "doc",
+            "--quiet",
+            "--release",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+        ])
         .env("RUSTDOCFLAGS", "-D warnings");
     Ok(Verdict::of(compile::kept(&mut cargo, "documentation")?))
 }
