@@ -63,7 +63,7 @@ impl Listener {
         http.timer(TokioTimer::new()).header_read_timeout(header_timeout);
         // Beyond the bound on headers the front answers; far beyond it nothing is read any more and
         // the connection's own bare 431 must do.
-        http.max_headers(MAX_HEADER_LINES).max_buf_size((app.limits.headers * 2).max(MIN_BUFFER));
+        http.max_buf_size((app.limits.headers * 2).max(MIN_BUFFER));
         let room = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
         Serving {
             socket: self.socket,
@@ -79,8 +79,6 @@ impl Listener {
     }
 }
 
-/// Lines of header that a request may have.
-const MAX_HEADER_LINES: usize = 256;
 /// The smallest buffer that the connection accepts.
 const MIN_BUFFER: usize = 8192;
 
