@@ -213,3 +213,141 @@ impl Touched {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use keyward_core::key::Status;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::database::tests::{add, create, read_only};
+    use crate::testing::{digest, key};
+
+    /// A committer that runs when the test says so, and its queue.
+    struct Bench {
+        queue: mpsc::Sender<Change>,
+        committer: Committer,
+    }
+
+    impl Bench {
+        fn new(database: Database) -> Self {
+            let (queue, waiting) = mpsc::channel(QUEUE_LEN);
+            let committer = Committer::new(Arc::new(database), waiting, Arc::default());
+            Self { queue, committer }
+        }
+
+        fn create(
+            &self,
+            key: ApiKey,
+            digest: KeyDigest,
+        ) -> oneshot::Receiver<Result<(), StoreError>> {
+            let (answer, answered) = oneshot::channel();
+            let stored = Box::new(StoredKey { key, digest });
+            assert!(self.queue.try_send(Change::Create { stored, answer }).is_ok());
+            answered
+        }
+
+        fn create_new(&self, n: u64) -> oneshot::Receiver<Result<(), StoreError>> {
+            let key = key(1, n);
+            self.create(key.clone(), digest(&key))
+        }
+
+        fn revoke(
+            &self,
+            n: u64,
+            at: Timestamp,
+        ) -> oneshot::Receiver<Result<Option<ApiKey>, StoreError>> {
+            let (answer, answered) = oneshot::channel();
+            let ApiKey { workspace_id: workspace, id, .. } = key(1, n);
+            assert!(self.queue.try_send(Change::Revoke { workspace, id, at, answer }).is_ok());
+            answered
+        }
+
+        /// Commits the next group, and says how many changes it had.
+        fn step(&mut self) -> usize {
+            let group = self.committer.next_group().unwrap();
+            let len = group.len();
+            self.committer.commit(group);
+            len
+        }
+    }
+
+    fn later(n: u64) -> Timestamp {
+        key(1, 1000 + n).created_at
+    }
+
+    #[test]
+    fn changes_that_wait_share_one_write() {
+        let dir = TempDir::new().unwrap();
+        let mut bench = Bench::new(create(&dir));
+        let answers: Vec<_> = (0..64).map(|n| bench.create_new(n)).collect();
+        assert_eq!(bench.step(), 64);
+        for answer in answers {
+            answer.blocking_recv().unwrap().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_group_is_bounded() {
+        let dir = TempDir::new().unwrap();
+        let mut bench = Bench::new(create(&dir));
+        let _answers: Vec<_> = (0..1500).map(|n| bench.create_new(n)).collect();
+        assert_eq!([bench.step(), bench.step()], [MAX_GROUP, 1500 - MAX_GROUP]);
+    }
+
+    #[test]
+    fn a_change_sees_those_before_it_that_wait_with_it() {
+        let dir = TempDir::new().unwrap();
+        let mut bench = Bench::new(create(&dir));
+        let created = bench.create_new(1);
+        let revoked = bench.revoke(1, later(1));
+        let same_digest = bench.create(key(1, 2), digest(&key(1, 1)));
+        let again = bench.revoke(1, later(2));
+        let same_id = bench.create(key(1, 1), digest(&key(1, 3)));
+        assert_eq!([bench.step(), bench.step(), bench.step(), bench.step()], [1, 2, 1, 1]);
+        created.blocking_recv().unwrap().unwrap();
+        for answer in [revoked, again] {
+            let key = answer.blocking_recv().unwrap().unwrap().unwrap();
+            assert_eq!((key.status, key.updated_at), (Status::Revoked, later(1)));
+        }
+        let conflicts =
+            [same_digest, same_id].map(|answer| answer.blocking_recv().unwrap().unwrap_err());
+        assert!(matches!(
+            conflicts,
+            [StoreError::Conflict(Unique::Digest), StoreError::Conflict(Unique::Id)]
+        ));
+    }
+
+    #[test]
+    fn a_caller_who_has_gone_does_not_disturb_the_others() {
+        let dir = TempDir::new().unwrap();
+        let mut bench = Bench::new(create(&dir));
+        drop(bench.create_new(1));
+        let stayed = bench.create_new(2);
+        assert_eq!(bench.step(), 2);
+        stayed.blocking_recv().unwrap().unwrap();
+        let found = bench.committer.database.find(&digest(&key(1, 1)), Reach::Disk);
+        assert_eq!(found.unwrap().unwrap().key, key(1, 1));
+    }
+
+    #[test]
+    fn after_a_failed_write_no_change_is_accepted_and_reads_go_on() {
+        let dir = TempDir::new().unwrap();
+        add(&create(&dir), 1);
+        let mut bench = Bench::new(read_only(&dir));
+        let created = bench.create_new(2);
+        let revoked = bench.revoke(1, later(1));
+        assert_eq!(bench.step(), 2);
+        assert!(bench.committer.failed.load(Ordering::Acquire));
+        let unknown = bench.revoke(3, later(1));
+        bench.step();
+        let created = created.blocking_recv().unwrap();
+        assert!(matches!(created, Err(StoreError::Unavailable(_))), "{created:?}");
+        for answer in [revoked, unknown] {
+            let outcome = answer.blocking_recv().unwrap();
+            assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+        }
+        let found = bench.committer.database.find(&digest(&key(1, 1)), Reach::Disk);
+        assert_eq!(found.unwrap().unwrap().key, key(1, 1));
+    }
+}

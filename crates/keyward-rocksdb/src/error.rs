@@ -45,8 +45,8 @@ impl OpenError {
         let text: &str = error.as_ref();
         let fault = match error.kind() {
             ErrorKind::Corruption => Fault::Damaged,
-            // RocksDB has a lock of its own, which its command line tools heed.
-            ErrorKind::IOError if text.contains("While lock file") => Fault::InUse,
+            // RocksDB has a lock file of its own, which its command line tools heed.
+            ErrorKind::IOError if text.contains("/LOCK: ") => Fault::InUse,
             ErrorKind::IOError if text.contains("Permission denied") => Fault::NotPermitted,
             // A file that the manifest names is not there.
             ErrorKind::IOError if text.contains("No such file") => Fault::Damaged,

@@ -6,6 +6,7 @@
 //! | `codec` | versioned values |
 //! | `directory` | whose the directory is, and that nobody else uses it |
 //! | `opening` | what must hold before a database is opened |
+//! | `wal` | damage to the log that RocksDB would pass over |
 //! | `database` | the open database: its settings, reads and writes |
 //! | `commit` | the one thread that makes changes, many with one sync |
 //! | `error` | RocksDB's errors, told apart once |
@@ -22,6 +23,7 @@ mod layout;
 mod opening;
 #[cfg(test)]
 mod testing;
+mod wal;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -203,5 +205,66 @@ impl KeyStore for RocksStore {
         // Reads that are under way keep the database until they end.
         let _ = released.await;
         finished.unwrap_or_else(|_| Err(unavailable("the committer had ended before")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::testing::{digest, key};
+
+    fn open(dir: &TempDir) -> RocksStore {
+        RocksStore::open(dir.path(), Settings::default()).unwrap()
+    }
+
+    /// Puts another queue in the place of the committer's, which ends.
+    fn redirect(store: &RocksStore, queue: mpsc::Sender<Change>) {
+        store.open.write().unwrap().as_mut().unwrap().changes = queue;
+    }
+
+    #[tokio::test]
+    async fn when_the_committer_has_ended_changes_fail_and_reads_go_on() {
+        let dir = TempDir::new().unwrap();
+        let store = open(&dir);
+        let key = key(1, 1);
+        store.create(&key, &digest(&key)).await.unwrap();
+        redirect(&store, mpsc::channel(1).0);
+        let outcomes = [store.create(&key, &digest(&key)).await, store.ready().await];
+        for outcome in outcomes {
+            assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+        }
+        assert_eq!(store.find(&digest(&key)).await.unwrap(), Some(key));
+        store.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_answer_is_lost_is_unavailable() {
+        let dir = TempDir::new().unwrap();
+        let store = open(&dir);
+        let (queue, mut taken) = mpsc::channel(1);
+        redirect(&store, queue);
+        let key = key(1, 1);
+        let lose = async { drop(taken.recv().await) };
+        let digest = digest(&key);
+        let (outcome, ()) = tokio::join!(store.create(&key, &digest), lose);
+        assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_waits_only_so_long_for_a_place_in_the_queue() {
+        let dir = TempDir::new().unwrap();
+        let store = open(&dir);
+        let (queue, _full) = mpsc::channel(1);
+        let (answer, _) = oneshot::channel();
+        let (one, other) = (key(1, 1), key(1, 2));
+        let stored = Box::new(StoredKey { digest: digest(&one), key: one });
+        assert!(queue.try_send(Change::Create { stored, answer }).is_ok());
+        redirect(&store, queue);
+        let before = tokio::time::Instant::now();
+        let outcome = store.create(&other, &digest(&other)).await;
+        assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+        assert_eq!(before.elapsed(), QUEUE_WAIT);
     }
 }

@@ -8,6 +8,7 @@ use crate::database::{self, Database};
 use crate::directory::{self, Claim, Contents, Directory};
 use crate::error::{Fault, OpenError};
 use crate::layout::FORMAT;
+use crate::wal;
 
 /// Opens the database in `dir`, or makes it. The receiver ends when the database has been closed.
 pub fn open(
@@ -18,7 +19,7 @@ pub fn open(
     let database = match contents {
         Contents::Nothing => make(directory, dir, block_cache_bytes)?,
         Contents::Database => {
-            judge_format(dir)?;
+            inspect(dir)?;
             let opened = Database::open(directory, block_cache_bytes);
             opened.map_err(|error| OpenError::from_rocksdb(dir, error))?
         }
@@ -35,17 +36,18 @@ fn make(directory: Directory, dir: &Path, block_cache_bytes: usize) -> Result<Da
     Ok(database)
 }
 
-/// The format is judged before anything is changed: a later version, or another program, may have
-/// written what this one would spoil.
-fn judge_format(dir: &Path) -> Result<(), OpenError> {
-    let stored = database::stored_format(dir);
-    let stored = stored.map_err(|error| OpenError::from_rocksdb(dir, error))?;
-    let Some(stored) = stored else {
+/// All is judged before anything is changed: a later version, or another program, may have written
+/// what this one would spoil, and RocksDB would cut off what it takes for the end of a damaged log.
+fn inspect(dir: &Path) -> Result<(), OpenError> {
+    let survey = database::survey(dir).map_err(|error| OpenError::from_rocksdb(dir, error))?;
+    let Some(format) = survey.format else {
         return Err(OpenError::new(dir, Fault::Foreign));
     };
-    match stored.try_into().map(u32::from_be_bytes) {
-        Ok(FORMAT) => Ok(()),
-        Ok(format) if format > FORMAT => Err(OpenError::new(dir, Fault::Newer(format))),
-        _ => Err(OpenError::new(dir, Fault::Damaged)),
+    match format.try_into().map(u32::from_be_bytes) {
+        Ok(FORMAT) => {}
+        Ok(format) if format > FORMAT => return Err(OpenError::new(dir, Fault::Newer(format))),
+        _ => return Err(OpenError::new(dir, Fault::Damaged)),
     }
+    let log = wal::inspect(dir, survey.oldest_log);
+    log.map_err(|fault| OpenError::new(dir, Fault::Damaged).because(fault))
 }

@@ -1,7 +1,10 @@
 //! What the trait promises, as far as this driver could get it wrong in its own way.
 
-use keyward_core::key::Status;
-use keyward_core::store::{KeyStore as _, StoreError, Unique};
+use keyward_core::clock::Timestamp;
+use keyward_core::key::{ApiKey, Status};
+use keyward_core::memory::MemoryStore;
+use keyward_core::store::{KeyStore, StoreError, Unique};
+use proptest::prelude::*;
 
 use crate::fixture::{Place, at, digest, key, workspace};
 
@@ -102,4 +105,78 @@ async fn reopening_finds_everything_and_a_closed_store_answers_nothing() {
     assert_eq!(store.find(&digest(&kept)).await.unwrap(), Some(kept));
     let found = store.find(&digest(&revoked)).await.unwrap().unwrap();
     assert_eq!((found.status, found.updated_at), (Status::Revoked, at(9)));
+}
+
+/// A call of the store, about few enough records that calls meet.
+#[derive(Debug, Clone)]
+enum Call {
+    Create { key: ApiKey, digest_of: u64 },
+    Get { workspace: u128, of: u64 },
+    Find { digest_of: u64 },
+    List { after: Option<u64>, limit: usize },
+    Revoke { workspace: u128, of: u64, at: Timestamp },
+}
+
+fn calls() -> impl Strategy<Value = Call> {
+    let n = || 0..6_u64;
+    let workspace = || 1..3_u128;
+    prop_oneof![
+        3 => (workspace(), n(), n(), n()).prop_map(|(workspace, id, time, digest_of)| {
+            let key = ApiKey { created_at: at(time / 2), id: key(1, id).id, ..key(workspace, id) };
+            Call::Create { key, digest_of }
+        }),
+        1 => (workspace(), n()).prop_map(|(workspace, of)| Call::Get { workspace, of }),
+        1 => n().prop_map(|digest_of| Call::Find { digest_of }),
+        2 => (prop::option::of(n()), 0..5_usize)
+            .prop_map(|(after, limit)| Call::List { after, limit }),
+        2 => (workspace(), n(), n()).prop_map(|(workspace, of, time)| {
+            Call::Revoke { workspace, of, at: at(10 + time) }
+        }),
+    ]
+}
+
+/// What a store answers, in words that can be compared.
+async fn answer(store: &dyn KeyStore, call: &Call) -> String {
+    match call {
+        Call::Create { key: new, digest_of } => {
+            format!("{:?}", store.create(new, &digest(&key(1, *digest_of))).await)
+        }
+        Call::Get { workspace: of_workspace, of } => {
+            format!("{:?}", store.get(workspace(*of_workspace), key(1, *of).id).await)
+        }
+        Call::Find { digest_of } => format!("{:?}", store.find(&digest(&key(1, *digest_of))).await),
+        Call::List { after, limit } => {
+            let after = after.map(|n| (&ApiKey { created_at: at(n / 2), ..key(1, n) }).into());
+            format!("{:?}", store.list(workspace(1), after, *limit).await)
+        }
+        Call::Revoke { workspace: of_workspace, of, at } => {
+            format!("{:?}", store.revoke(workspace(*of_workspace), key(1, *of).id, *at).await)
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn it_answers_what_the_reference_driver_answers(
+        calls in prop::collection::vec(calls(), 1..60),
+        reopen in prop::collection::vec(prop::bool::weighted(0.05), 60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (place, reference) = (Place::new(), MemoryStore::new());
+            let mut store = place.open();
+            for (call, reopen) in calls.iter().zip(reopen) {
+                if reopen {
+                    store.close().await.unwrap();
+                    store = place.open();
+                }
+                let expected = answer(&reference, call).await;
+                prop_assert_eq!(answer(&store, call).await, expected, "{:?}", call);
+            }
+            store.close().await.unwrap();
+            Ok(())
+        })?;
+    }
 }

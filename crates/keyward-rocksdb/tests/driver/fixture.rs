@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 /// A directory for a store, removed in the end.
 pub struct Place {
-    _parent: TempDir,
+    _parent: Option<TempDir>,
     dir: PathBuf,
 }
 
@@ -21,7 +21,12 @@ impl Place {
     pub fn new() -> Self {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("data");
-        Self { _parent: parent, dir }
+        Self { _parent: Some(parent), dir }
+    }
+
+    /// A directory that something else removes.
+    pub fn at(dir: PathBuf) -> Self {
+        Self { _parent: None, dir }
     }
 
     pub fn dir(&self) -> &Path {
