@@ -6,7 +6,7 @@
 //! | `codec` | versioned values |
 //! | `directory` | whose the directory is, and that nobody else uses it |
 //! | `opening` | what must hold before a database is opened |
-//! | `wal` | damage to the log that RocksDB would pass over |
+//! | `wal`, `crc32c` | what tells a torn log from a damaged one |
 //! | `database` | the open database: its settings, reads and writes |
 //! | `commit` | the one thread that makes changes, many with one sync |
 //! | `error` | RocksDB's errors, told apart once |
@@ -16,6 +16,7 @@
 
 mod codec;
 mod commit;
+mod crc32c;
 mod database;
 mod directory;
 mod error;

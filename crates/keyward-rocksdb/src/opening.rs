@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rocksdb::ErrorKind;
 use tokio::sync::oneshot;
 
 use crate::database::{self, Database};
@@ -39,7 +40,14 @@ fn make(directory: Directory, dir: &Path, block_cache_bytes: usize) -> Result<Da
 /// All is judged before anything is changed: a later version, or another program, may have written
 /// what this one would spoil, and RocksDB would cut off what it takes for the end of a damaged log.
 fn inspect(dir: &Path) -> Result<(), OpenError> {
-    let survey = database::survey(dir).map_err(|error| OpenError::from_rocksdb(dir, error))?;
+    let damaged = |fault| OpenError::new(dir, Fault::Damaged).because(fault);
+    let mut survey = database::survey(dir);
+    if survey.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corruption)
+        && wal::cut_unwritten(dir).map_err(damaged)?
+    {
+        survey = database::survey(dir);
+    }
+    let survey = survey.map_err(|error| OpenError::from_rocksdb(dir, error))?;
     let Some(format) = survey.format else {
         return Err(OpenError::new(dir, Fault::Foreign));
     };
@@ -48,6 +56,5 @@ fn inspect(dir: &Path) -> Result<(), OpenError> {
         Ok(format) if format > FORMAT => return Err(OpenError::new(dir, Fault::Newer(format))),
         _ => return Err(OpenError::new(dir, Fault::Damaged)),
     }
-    let log = wal::inspect(dir, survey.oldest_log);
-    log.map_err(|fault| OpenError::new(dir, Fault::Damaged).because(fault))
+    wal::inspect(dir, survey.oldest_log).map_err(damaged)
 }

@@ -1,7 +1,7 @@
-//! Looks through the log for damage that RocksDB would pass over.
+//! Tells a torn log from a damaged one, where RocksDB does not.
 //!
-//! When the machine stops, the last record of the log may be torn: begun and never acknowledged. It
-//! is cut off, and nothing is lost. RocksDB takes more than that for a torn tail, though. A length
+//! When the machine stops, the last batch in the log may be torn: begun and never acknowledged. It
+//! is cut off, and nothing is lost. RocksDB takes more than that for a torn end, though. A length
 //! that points beyond the end of the file, or a header of zeros, ends its reading without an error,
 //! even where acknowledged changes follow; they would be undone in silence.
 //!
@@ -9,17 +9,27 @@
 //! are numbered without a gap. So a batch that begins behind a broken one proves that the broken one
 //! had been finished, and its number shows that something is missing.
 //!
+//! RocksDB also takes less for a torn end. After a power failure the file may have its new length
+//! while some of the batch has not reached the disk and reads as zeros. It calls that damage, and
+//! would not open again.
+//!
 //! A log is a row of blocks, and a block a row of fragments: checksum (4), length (2), kind (1),
 //! payload. A batch is one full fragment, or a first, middle ones and a last. It begins with the
 //! number of its first change (8) and how many changes it makes (4). All are little-endian.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+
+use crate::crc32c::masked_crc32c;
 
 const BLOCK_LEN: usize = 32 << 10;
 const HEADER_LEN: usize = 7;
 const BATCH_HEAD_LEN: usize = 12;
+/// What a disk writes as a whole, or not at all.
+const SECTOR_LEN: usize = 512;
+/// More zeros than a batch has in a row: they were never written.
+const MIN_UNWRITTEN: usize = 64;
 
 /// The kinds of fragments; 3 is a middle one.
 const FULL: u8 = 1;
@@ -47,16 +57,56 @@ pub fn inspect(dir: &Path, oldest: u64) -> Result<(), LogFault> {
     if logs.is_empty() {
         return Err(LogFault::Missing);
     }
-    logs.sort_unstable();
-    let mut changes = Changes::default();
-    for (_, path) in logs.into_iter().filter(|(number, _)| *number >= oldest) {
-        if !inspect_log(File::open(&path)?, &mut changes)? {
-            return Err(LogFault::Damaged(path));
-        }
-    }
-    Ok(())
+    logs.retain(|(number, _)| *number >= oldest);
+    follow(logs).map(drop)
 }
 
+/// Cuts off the last batch of a log in `dir` if some of it was never written. Returns whether there
+/// was one.
+pub fn cut_unwritten(dir: &Path) -> Result<bool, LogFault> {
+    let mut cut = false;
+    for (path, torn_from) in follow(logs(dir)?)? {
+        let mut log = File::options().read(true).write(true).open(path)?;
+        if has_unwritten_sector(&mut log, torn_from)? {
+            log.set_len(torn_from)?;
+            log.sync_all()?;
+            cut = true;
+        }
+    }
+    Ok(cut)
+}
+
+/// Looks through logs in their order, and tells which are torn, and where.
+fn follow(logs: Vec<(u64, PathBuf)>) -> Result<Vec<(PathBuf, u64)>, LogFault> {
+    let mut changes = Changes::default();
+    let mut torn = Vec::new();
+    for (_, path) in logs {
+        match changes.follow_log(File::open(&path)?)? {
+            LogEnd::Whole => {}
+            LogEnd::Torn(from) => torn.push((path, from)),
+            LogEnd::Damaged => return Err(LogFault::Damaged(path)),
+        }
+    }
+    Ok(torn)
+}
+
+/// Whether a sector behind `from`, or what there is of the last one, holds nothing but zeros.
+fn has_unwritten_sector(log: &mut File, from: u64) -> io::Result<bool> {
+    log.seek(SeekFrom::Start(from.next_multiple_of(SECTOR_LEN as u64)))?;
+    let mut sector = Vec::with_capacity(SECTOR_LEN);
+    loop {
+        sector.clear();
+        log.take(SECTOR_LEN as u64).read_to_end(&mut sector)?;
+        if sector.len() < MIN_UNWRITTEN {
+            return Ok(false);
+        }
+        if sector.iter().all(|&byte| byte == 0) {
+            return Ok(true);
+        }
+    }
+}
+
+/// The logs in `dir` with their numbers, oldest first.
 fn logs(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut logs = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -66,41 +116,8 @@ fn logs(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
             logs.push((number, path));
         }
     }
+    logs.sort_unstable();
     Ok(logs)
-}
-
-/// Whether the changes in a log go on where those before have ended.
-fn inspect_log(mut log: impl Read, changes: &mut Changes) -> io::Result<bool> {
-    let mut block = Vec::with_capacity(BLOCK_LEN);
-    loop {
-        block.clear();
-        log.by_ref().take(BLOCK_LEN as u64).read_to_end(&mut block)?;
-        if block.is_empty() {
-            changes.interrupt();
-            return Ok(true);
-        }
-        if !inspect_block(&block, changes) {
-            return Ok(false);
-        }
-    }
-}
-
-fn inspect_block(block: &[u8], changes: &mut Changes) -> bool {
-    let mut rest = block;
-    while rest.len() >= HEADER_LEN {
-        if let Some(fragment) = Fragment::at(rest) {
-            if !changes.join(&fragment) {
-                return false;
-            }
-            rest = &rest[HEADER_LEN + fragment.payload.len()..];
-        } else {
-            changes.interrupt();
-            // A broken length does not tell where the next fragment begins, so each byte is tried.
-            let next = (1..rest.len()).find(|&at| Fragment::at(&rest[at..]).is_some());
-            rest = next.map_or(&[], |at| &rest[at..]);
-        }
-    }
-    true
 }
 
 struct Fragment<'a> {
@@ -123,28 +140,83 @@ impl<'a> Fragment<'a> {
     }
 }
 
+/// How a log ends.
+#[derive(Debug, PartialEq, Eq)]
+enum LogEnd {
+    /// With a finished batch, or it is empty.
+    Whole,
+    /// With a batch that begins here and is not finished.
+    Torn(u64),
+    /// Before its end, with a batch that proves that something before it is missing.
+    Damaged,
+}
+
 /// How far the changes of the logs have been followed.
 #[derive(Default)]
 struct Changes {
     /// The number of the next change; unknown until the first batch was read.
     next: Option<u64>,
-    /// Whether something broken was met.
-    interrupted: bool,
+    /// Whether anything broken was met, in any log.
+    broken: bool,
     /// The beginning of the batch whose fragments are being read.
     head: Option<Vec<u8>>,
+    /// Where, in this log, the batch begins that is not finished.
+    unfinished: Option<u64>,
 }
 
 impl Changes {
-    /// Notes that what was being read ends here without having been finished.
-    fn interrupt(&mut self) {
-        self.interrupted = true;
+    fn follow_log(&mut self, mut log: impl Read) -> io::Result<LogEnd> {
+        let mut block = Vec::with_capacity(BLOCK_LEN);
+        let mut at = 0;
+        loop {
+            block.clear();
+            log.by_ref().take(BLOCK_LEN as u64).read_to_end(&mut block)?;
+            if block.is_empty() {
+                break;
+            }
+            if !self.follow_block(at, &block) {
+                return Ok(LogEnd::Damaged);
+            }
+            at += block.len() as u64;
+        }
         self.head = None;
+        self.broken |= self.unfinished.is_some();
+        Ok(self.unfinished.take().map_or(LogEnd::Whole, LogEnd::Torn))
+    }
+
+    /// Follows on through the block that begins at `start` of its log. Returns false where something
+    /// before it, or in it, is missing.
+    fn follow_block(&mut self, start: u64, block: &[u8]) -> bool {
+        let mut offset = 0;
+        // Fewer bytes than a header has are filling, or the end of a torn log.
+        while block.len() - offset >= HEADER_LEN {
+            let at = start + offset as u64;
+            if let Some(fragment) = Fragment::at(&block[offset..]) {
+                if !self.join(at, &fragment) {
+                    return false;
+                }
+                offset += HEADER_LEN + fragment.payload.len();
+            } else {
+                self.broken = true;
+                self.head = None;
+                self.unfinished.get_or_insert(at);
+                // A broken length does not tell where the next fragment begins.
+                let begins = |&at: &usize| Fragment::at(&block[at..]).is_some();
+                offset = (offset + 1..block.len()).find(begins).unwrap_or(block.len());
+            }
+        }
+        // What is left of a torn header is the beginning of a batch, and filling is zeros.
+        if block[offset..].iter().any(|&byte| byte != 0) {
+            self.unfinished.get_or_insert(start + offset as u64);
+        }
+        true
     }
 
     /// Follows on with an intact fragment. Returns false where something before it is missing.
-    fn join(&mut self, fragment: &Fragment<'_>) -> bool {
+    fn join(&mut self, at: u64, fragment: &Fragment<'_>) -> bool {
         if matches!(fragment.kind, FULL | FIRST) {
             self.head = Some(Vec::with_capacity(BATCH_HEAD_LEN));
+            self.unfinished = Some(at);
         }
         // What goes on without having begun is the rest of something broken.
         let Some(head) = &mut self.head else { return true };
@@ -153,11 +225,12 @@ impl Changes {
         let Some((first, count)) = parse_head(head) else { return true };
         let follows = match self.next {
             Some(next) => first <= next,
-            None => !self.interrupted,
+            None => !self.broken,
         };
         if matches!(fragment.kind, FULL | LAST) {
             self.next = Some(first.saturating_add(count.into()));
             self.head = None;
+            self.unfinished = None;
         }
         follows
     }
@@ -168,32 +241,6 @@ fn parse_head(head: &[u8]) -> Option<(u64, u32)> {
     let (count, _) = rest.split_first_chunk()?;
     Some((u64::from_le_bytes(*first), u32::from_le_bytes(*count)))
 }
-
-/// CRC-32C, turned round as the log keeps it, so that a checksum over bytes that hold a checksum
-/// stays a good one.
-fn masked_crc32c(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, &byte: &u8| CRC32C[usize::from(crc.to_le_bytes()[0] ^ byte)] ^ (crc >> 8);
-    let crc = !bytes.iter().fold(!0, step);
-    crc.rotate_right(15).wrapping_add(0xa282_ead8)
-}
-
-/// The remainder of each byte, by the reversed Castagnoli polynomial.
-const CRC32C: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut byte: u32 = 0;
-    while byte < 256 {
-        let mut remainder = byte;
-        let mut bit = 0;
-        while bit < 8 {
-            let odd = remainder & 1 == 1;
-            remainder = (remainder >> 1) ^ if odd { 0x82f6_3b78 } else { 0 };
-            bit += 1;
-        }
-        table[byte as usize] = remainder;
-        byte += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests {
@@ -225,25 +272,28 @@ mod tests {
         bytes
     }
 
-    /// Whether logs with these contents pass.
-    fn pass(logs: &[&[u8]]) -> bool {
+    /// How each of these logs ends.
+    fn ends(logs: &[&[u8]]) -> Vec<LogEnd> {
         let mut changes = Changes::default();
-        logs.iter().all(|log| inspect_log(*log, &mut changes).unwrap())
+        logs.iter().map(|log| changes.follow_log(*log).unwrap()).collect()
     }
 
-    /// The check value of CRC-32C over `123456789` is `e3069283` in the catalogue of parametrised
-    /// CRC algorithms.
-    #[test]
-    fn the_checksum_is_crc32c() {
-        let unmasked = masked_crc32c(b"123456789").wrapping_sub(0xa282_ead8).rotate_left(15);
-        assert_eq!(unmasked, 0xe306_9283);
+    fn pass(logs: &[&[u8]]) -> bool {
+        !ends(logs).contains(&LogEnd::Damaged)
     }
 
     #[test]
     fn a_batch_cut_short_at_the_end_passes() {
         let log = [batch(1, 3, 100, 100), batch(4, 3, 100, 30)].concat();
+        let first = batch(1, 3, 100, 100).len();
         for end in 0..=log.len() {
-            assert!(pass(&[&log[..end]]), "{end}");
+            let expected = match end {
+                0 => LogEnd::Whole,
+                _ if end == first || end == log.len() => LogEnd::Whole,
+                _ if end < first => LogEnd::Torn(0),
+                _ => LogEnd::Torn(first as u64),
+            };
+            assert_eq!(ends(&[&log[..end]]), [expected], "{end}");
             assert!(pass(&[&[&log[..end], &[0; 50]].concat()]), "{end} and zeros");
         }
     }

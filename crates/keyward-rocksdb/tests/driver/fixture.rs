@@ -1,5 +1,6 @@
 //! A store in a directory of its own, and records to put into it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use keyward_core::clock::Timestamp;
@@ -27,6 +28,17 @@ impl Place {
     /// A directory that something else removes.
     pub fn at(dir: PathBuf) -> Self {
         Self { _parent: None, dir }
+    }
+
+    /// A directory with the same files.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new();
+        fs::create_dir(&copy.dir).unwrap();
+        for entry in fs::read_dir(&self.dir).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, copy.dir.join(path.file_name().unwrap())).unwrap();
+        }
+        copy
     }
 
     pub fn dir(&self) -> &Path {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use keyward_core::key::Status;
+use keyward_core::key::{ApiKey, Status};
 use keyward_core::store::{KeyStore as _, StoreError};
 use keyward_rocksdb::Fault;
 
@@ -78,12 +78,54 @@ async fn bytes_of_a_record_that_was_being_written_are_cut_off() {
 
 #[tokio::test]
 async fn changes_go_on_after_a_torn_record_was_cut_off() {
+    for keys in [1, 5] {
+        let place = Place::with_keys(keys).await;
+        edit(&log(&place), |log| log.truncate(log.len() - 1));
+        let store = place.open();
+        let again = key(1, keys - 1);
+        store.create(&again, &digest(&again)).await.unwrap();
+        store.close().await.unwrap();
+        assert_eq!(first_keys(&place).await, keys);
+    }
+}
+
+/// As after a power failure: the file has its new length, but a part of the last record does not
+/// stand on the disk.
+#[tokio::test]
+async fn a_last_record_of_which_a_part_was_never_written_is_cut_off() {
     let place = Place::with_keys(5).await;
-    edit(&log(&place), |log| log.truncate(log.len() - 1));
+    let path = create_long(&place).await;
+    let whole = fs::read(&path).unwrap();
+    let (start, end) = (bounds(&whole)[0], whole.len());
+    for sector in (start.next_multiple_of(512)..end - 64).step_by(512) {
+        edit(&path, |log| {
+            log.clone_from(&whole);
+            log[sector..end.min(sector + 512)].fill(0);
+        });
+        let copy = place.copy();
+        assert_eq!(first_keys(&copy).await, 5, "sector at {sector}");
+        assert_eq!(first_keys(&copy).await, 5, "sector at {sector}, again");
+    }
+}
+
+#[tokio::test]
+async fn a_last_record_that_was_written_and_then_damaged_refuses_to_open() {
+    let place = Place::with_keys(5).await;
+    let path = create_long(&place).await;
+    edit(&path, |log| log[1000] ^= 1);
+    assert_eq!(place.refusal().fault(), Fault::Damaged);
+    edit(&path, |log| log[1000..1100].fill(0));
+    assert_eq!(place.refusal().fault(), Fault::Damaged);
+}
+
+/// Adds a key whose record fills sectors to a log of its own, which is returned.
+async fn create_long(place: &Place) -> PathBuf {
     let store = place.open();
-    store.create(&key(1, 4), &digest(&key(1, 4))).await.unwrap();
+    let scopes = (0..32).map(|n| format!("{n:0100}").parse().unwrap()).collect();
+    let long = ApiKey { named_scopes: Some(scopes), ..key(1, 5) };
+    store.create(&long, &digest(&long)).await.unwrap();
     store.close().await.unwrap();
-    assert_eq!(first_keys(&place).await, 5);
+    log(place)
 }
 
 #[tokio::test]
