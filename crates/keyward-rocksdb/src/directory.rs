@@ -64,7 +64,7 @@ impl Directory {
         let failed = |error| OpenError::from_io(path, error);
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         survey(path)?;
-        close_to_others(path).map_err(failed)?;
+        close_to_others(path)?;
         let lock = lock(path)?;
         // Once more, because another process may have had it until now.
         let contents = survey(path)?;
@@ -112,12 +112,17 @@ fn survey(path: &Path) -> Result<Contents, OpenError> {
 }
 
 /// The mode is set apart from the making, where the process's mask would have a say.
-fn close_to_others(path: &Path) -> io::Result<()> {
-    let mode = fs::metadata(path)?.permissions().mode();
+fn close_to_others(path: &Path) -> Result<(), OpenError> {
+    let failed = |error| OpenError::from_io(path, error);
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
     if mode & 0o777 == 0o700 {
-        Ok(())
-    } else {
-        fs::set_permissions(path, Permissions::from_mode(0o700))
+        return Ok(());
+    }
+    match fs::set_permissions(path, Permissions::from_mode(0o700)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(OpenError::new(path, Fault::NotOwned).because(error))
+        }
+        outcome => outcome.map_err(failed),
     }
 }
 

@@ -70,6 +70,8 @@ pub enum Fault {
     NotADirectory,
     /// The operating system forbids what a store needs.
     NotPermitted,
+    /// Another user owns it, and only the owner may close it to others.
+    NotOwned,
     /// A later version wrote it, in this format.
     Newer(u32),
     /// It holds other files, or another program's database.
@@ -87,6 +89,9 @@ impl fmt::Display for Fault {
             Self::InUse => f.write_str("is in use by another process"),
             Self::NotADirectory => f.write_str("cannot be one, because there is a file in its place"),
             Self::NotPermitted => f.write_str("may not be read and written by this user"),
+            Self::NotOwned => f.write_str(
+                "belongs to another user and cannot be closed to others; name one within it",
+            ),
             Self::Newer(format) => write!(
                 f,
                 "was written by a later version of Keyward, in format {format}, and this one knows \
@@ -146,4 +151,28 @@ pub fn classify(error: rocksdb::Error) -> StoreError {
 /// The store cannot be asked now, because `why`.
 pub fn unavailable(why: &'static str) -> StoreError {
     StoreError::Unavailable(why.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operating_system_forbids_is_said_in_one_sentence() {
+        let error = OpenError::from_io(Path::new("data"), io::ErrorKind::PermissionDenied.into());
+        assert_eq!(error.fault(), Fault::NotPermitted);
+        let expected = "the data directory data may not be read and written by this user";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn what_rocksdb_says_is_told_apart() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let missing = rocksdb::DB::open(&rocksdb::Options::default(), dir.path()).err().unwrap();
+        assert!(matches!(classify(missing.clone()), StoreError::Unavailable(_)), "{missing}");
+        std::fs::write(dir.path().join("CURRENT"), "MANIFEST-").unwrap();
+        let damaged = rocksdb::DB::open(&rocksdb::Options::default(), dir.path()).err().unwrap();
+        assert!(matches!(classify(damaged.clone()), StoreError::Corrupt(_)), "{damaged}");
+        assert_eq!(OpenError::from_rocksdb(dir.path(), damaged).fault(), Fault::Damaged);
+    }
 }

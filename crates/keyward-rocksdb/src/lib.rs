@@ -251,6 +251,7 @@ mod tests {
         let digest = digest(&key);
         let (outcome, ()) = tokio::join!(store.create(&key, &digest), lose);
         assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+        store.close().await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -267,5 +268,6 @@ mod tests {
         let outcome = store.create(&other, &digest(&other)).await;
         assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
         assert_eq!(before.elapsed(), QUEUE_WAIT);
+        store.close().await.unwrap();
     }
 }

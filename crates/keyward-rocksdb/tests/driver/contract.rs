@@ -20,6 +20,7 @@ async fn what_was_created_is_found_listed_and_got() {
     assert_eq!(store.list(workspace(1), None, 10).await.unwrap(), std::slice::from_ref(&key));
     assert_eq!(store.get(workspace(2), key.id).await.unwrap(), None);
     assert_eq!(store.list(workspace(2), None, 10).await.unwrap(), []);
+    store.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -36,6 +37,7 @@ async fn an_id_or_a_digest_that_is_taken_is_a_conflict() {
     assert!(matches!(outcome, Err(StoreError::Conflict(Unique::Digest))), "{outcome:?}");
     assert_eq!(store.find(&digest(&first)).await.unwrap(), Some(first));
     assert_eq!(store.list(workspace(2), None, 10).await.unwrap(), []);
+    store.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -51,6 +53,7 @@ async fn revoking_twice_keeps_the_first_time() {
     }
     let found = store.find(&digest(&key)).await.unwrap().unwrap();
     assert_eq!((found.status, found.updated_at), (Status::Revoked, at(10)));
+    store.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -80,6 +83,7 @@ async fn pages_join_into_the_whole_list() {
     }
     assert_eq!(joined, whole);
     assert_eq!(store.list(workspace(1), None, 0).await.unwrap(), []);
+    store.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -105,6 +109,7 @@ async fn reopening_finds_everything_and_a_closed_store_answers_nothing() {
     assert_eq!(store.find(&digest(&kept)).await.unwrap(), Some(kept));
     let found = store.find(&digest(&revoked)).await.unwrap().unwrap();
     assert_eq!((found.status, found.updated_at), (Status::Revoked, at(9)));
+    store.close().await.unwrap();
 }
 
 /// A call of the store, about few enough records that calls meet.

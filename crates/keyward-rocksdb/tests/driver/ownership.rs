@@ -24,8 +24,9 @@ async fn a_directory_is_open_once_at_a_time() {
         assert_eq!(place.refusal().to_string(), expected);
     }
     store.close().await.unwrap();
-    let found = place.open().find(&digest(&key(1, 0))).await.unwrap();
-    assert_eq!(found, Some(key(1, 0)));
+    let store = place.open();
+    assert_eq!(store.find(&digest(&key(1, 0))).await.unwrap(), Some(key(1, 0)));
+    store.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -117,5 +118,7 @@ async fn a_directory_whose_making_was_interrupted_is_made_anew() {
     store.close().await.unwrap();
     assert!(!place.dir().join("keyward.unfinished").exists());
     assert_eq!(fs::read_to_string(place.dir().join("token.secret")).unwrap(), "kept");
-    assert_eq!(place.open().find(&digest(&key(1, 0))).await.unwrap(), Some(key(1, 0)));
+    let store = place.open();
+    assert_eq!(store.find(&digest(&key(1, 0))).await.unwrap(), Some(key(1, 0)));
+    store.close().await.unwrap();
 }

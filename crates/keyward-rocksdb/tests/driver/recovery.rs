@@ -179,6 +179,20 @@ async fn a_missing_log_refuses_to_open() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_needed_no_more_is_not_looked_at() {
+    let place = Place::with_keys(5).await;
+    let old = log(&place);
+    let mut content = fs::read(&old).unwrap();
+    let store = place.open();
+    store.create(&key(1, 5), &digest(&key(1, 5))).await.unwrap();
+    store.close().await.unwrap();
+    // It was moved to sorted files and removed. With a hole in it, it is still of no interest.
+    content.truncate(bounds(&content)[2]);
+    fs::write(&old, content).unwrap();
+    assert_eq!(first_keys(&place).await, 6);
+}
+
+#[tokio::test]
 async fn a_missing_sorted_file_refuses_to_open() {
     let place = Place::with_keys(5).await;
     // Opening moves what is in the log to sorted files.
@@ -256,4 +270,5 @@ async fn a_revocation_is_not_undone_by_cutting_off_what_follows() {
     assert_eq!(found.as_ref().map(|key| key.status), Some(Status::Revoked));
     assert_eq!(found, Some(revoked));
     assert_eq!(store.find(&digest(&key(1, 1))).await.unwrap(), None);
+    store.close().await.unwrap();
 }
