@@ -21,7 +21,7 @@ use crate::layout::{self, DIGESTS, FORMAT, FORMAT_KEY, IDS, KEYS, Place};
 const BLOOM_BITS: f64 = 10.0;
 /// Changes held in memory before they are written to sorted files, over all column families.
 const WRITE_BUFFER_BYTES: usize = 32 << 20;
-/// The log is no longer than this, and with it the time that opening takes after a crash.
+/// The log is hardly longer than this, which bounds the time that opening takes.
 const MAX_LOG_BYTES: u64 = 64 << 20;
 const MAX_OPEN_FILES: i32 = 512;
 /// RocksDB's own diary, `LOG`: this many files of this many bytes.
@@ -155,11 +155,12 @@ impl Database {
 
     /// Adds a new record and its two index entries to `batch`.
     pub fn stage_new(&self, batch: &mut WriteBatch, stored: &StoredKey) -> Result<(), ReadError> {
-        let place = Place::of(&stored.key);
-        let index = codec::encode_index(&place);
-        batch.put_cf(self.family(DIGESTS)?, stored.digest.as_bytes(), index);
-        batch.put_cf(self.family(IDS)?, stored.key.id.as_bytes(), index);
-        self.stage(batch, stored)
+        let (digests, ids) = (self.family(DIGESTS)?, self.family(IDS)?);
+        self.stage(batch, stored)?;
+        let index = codec::encode_index(&Place::of(&stored.key));
+        batch.put_cf(digests, stored.digest.as_bytes(), index);
+        batch.put_cf(ids, stored.key.id.as_bytes(), index);
+        Ok(())
     }
 
     /// Adds the new state of a record to `batch`.
@@ -221,7 +222,8 @@ pub struct Survey {
     pub oldest_log: u64,
 }
 
-/// Looks into the database in `dir`, which is neither changed nor locked by that.
+/// Looks into the database in `dir`, which is neither changed nor locked by that; RocksDB only
+/// begins a new diary.
 pub fn survey(dir: &Path) -> Result<Survey, rocksdb::Error> {
     let db = DB::open_for_read_only(&options(), dir, false)?;
     let oldest_log = db.property_int_value(MIN_LOG_NUMBER_TO_KEEP)?.unwrap_or(0);

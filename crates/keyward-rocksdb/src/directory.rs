@@ -54,17 +54,16 @@ pub struct Claim {
 }
 
 impl Directory {
-    /// Takes possession of `path`, which is made if it is not there, and closed to other users.
+    /// Takes possession of `path`, which is made if it is not there.
     ///
     /// # Errors
     ///
-    /// When it is somebody else's, or in use, or cannot be one. Nothing was changed then, beyond
+    /// When it holds other files, or is in use, or cannot be one. Nothing was changed then, beyond
     /// making an empty directory.
     pub fn claim(path: &Path) -> Result<Claim, OpenError> {
         let failed = |error| OpenError::from_io(path, error);
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         survey(path)?;
-        close_to_others(path)?;
         let lock = lock(path)?;
         // Once more, because another process may have had it until now.
         let contents = survey(path)?;
@@ -77,12 +76,38 @@ impl Directory {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Closes the directory to other users of the machine. The mode is set apart from the making,
+    /// where the process's mask would have a say.
+    ///
+    /// # Errors
+    ///
+    /// When it belongs to another user, who alone may do so.
+    pub fn close_to_others(&self) -> Result<(), OpenError> {
+        let failed = |error| OpenError::from_io(&self.path, error);
+        let mode = fs::metadata(&self.path).map_err(failed)?.permissions().mode();
+        if mode & 0o777 == 0o700 {
+            return Ok(());
+        }
+        match fs::set_permissions(&self.path, Permissions::from_mode(0o700)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(OpenError::new(&self.path, Fault::NotOwned).because(error))
+            }
+            outcome => outcome.map_err(failed),
+        }
+    }
 }
 
 /// Notes that a database is being made in `path`.
 pub fn begin(path: &Path) -> io::Result<()> {
     File::create(path.join(UNFINISHED))?.sync_all()?;
-    sync(path)
+    sync(path)?;
+    // The directory itself may be new. Its parent cannot be synced where it cannot be read.
+    let path = path.canonicalize()?;
+    match path.parent().map(File::open) {
+        Some(Ok(parent)) => parent.sync_all(),
+        _ => Ok(()),
+    }
 }
 
 /// Notes that the database in `path` is whole.
@@ -108,21 +133,6 @@ fn survey(path: &Path) -> Result<Contents, OpenError> {
         Ok(Contents::Nothing)
     } else {
         Err(OpenError::new(path, Fault::Foreign))
-    }
-}
-
-/// The mode is set apart from the making, where the process's mask would have a say.
-fn close_to_others(path: &Path) -> Result<(), OpenError> {
-    let failed = |error| OpenError::from_io(path, error);
-    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-    if mode & 0o777 == 0o700 {
-        return Ok(());
-    }
-    match fs::set_permissions(path, Permissions::from_mode(0o700)) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Err(OpenError::new(path, Fault::NotOwned).because(error))
-        }
-        outcome => outcome.map_err(failed),
     }
 }
 

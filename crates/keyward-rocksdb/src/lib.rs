@@ -54,7 +54,7 @@ const QUEUE_WAIT: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// Bytes of data, indexes and filters that are kept in memory. 64 MiB by default.
     pub block_cache_bytes: usize,
-    /// Most reads of the disk at a time, each on a thread of its own. 32 by default.
+    /// Most reads of the disk at a time, each on a thread of its own; at least one. 32 by default.
     pub disk_reads: usize,
 }
 
@@ -104,7 +104,7 @@ impl RocksStore {
         let open = Open { database, changes, failed, finished, released };
         Ok(Self {
             open: RwLock::new(Some(open)),
-            disk_reads: Arc::new(Semaphore::new(settings.disk_reads)),
+            disk_reads: Arc::new(Semaphore::new(settings.disk_reads.max(1))),
         })
     }
 

@@ -9,7 +9,7 @@ use crate::database::{self, Database};
 use crate::directory::{self, Claim, Contents, Directory};
 use crate::error::{Fault, OpenError};
 use crate::layout::FORMAT;
-use crate::wal;
+use crate::wal::{self, LogFault};
 
 /// Opens the database in `dir`, or makes it. The receiver ends when the database has been closed.
 pub fn open(
@@ -21,6 +21,7 @@ pub fn open(
         Contents::Nothing => make(directory, dir, block_cache_bytes)?,
         Contents::Database => {
             inspect(dir)?;
+            directory.close_to_others()?;
             let opened = Database::open(directory, block_cache_bytes);
             opened.map_err(|error| OpenError::from_rocksdb(dir, error))?
         }
@@ -29,6 +30,7 @@ pub fn open(
 }
 
 fn make(directory: Directory, dir: &Path, block_cache_bytes: usize) -> Result<Database, OpenError> {
+    directory.close_to_others()?;
     directory::begin(dir).map_err(|error| OpenError::from_io(dir, error))?;
     // What an earlier attempt left behind, if there was one.
     let made = database::destroy(dir).and_then(|()| Database::create(directory, block_cache_bytes));
@@ -40,7 +42,10 @@ fn make(directory: Directory, dir: &Path, block_cache_bytes: usize) -> Result<Da
 /// All is judged before anything is changed: a later version, or another program, may have written
 /// what this one would spoil, and RocksDB would cut off what it takes for the end of a damaged log.
 fn inspect(dir: &Path) -> Result<(), OpenError> {
-    let damaged = |fault| OpenError::new(dir, Fault::Damaged).because(fault);
+    let damaged = |fault| match fault {
+        LogFault::Unreadable(error) => OpenError::from_io(dir, error),
+        fault => OpenError::new(dir, Fault::Damaged).because(fault),
+    };
     let mut survey = database::survey(dir);
     if survey.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corruption)
         && wal::cut_unwritten(dir).map_err(damaged)?

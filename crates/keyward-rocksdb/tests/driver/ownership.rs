@@ -79,7 +79,9 @@ async fn a_database_of_another_program_is_left_as_it_is() {
     let other = DB::open_default(place.dir()).unwrap();
     other.put("a", "b").unwrap();
     drop(other);
+    fs::set_permissions(place.dir(), fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(place.refusal().fault(), Fault::Foreign);
+    assert_eq!(mode(&place), 0o755);
     let other = DB::open_default(place.dir()).unwrap();
     assert_eq!(other.get("a").unwrap().unwrap(), b"b");
 }
