@@ -66,7 +66,7 @@ impl Caller {
         Self {
             account: key.created_by,
             workspaces: vec![key.workspace_id],
-            scopes: key.scopes(),
+            scopes: key.scopes().clone(),
             credential: Credential::Key(key.id),
         }
     }

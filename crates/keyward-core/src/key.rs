@@ -104,8 +104,8 @@ pub struct ApiKey {
 
 impl ApiKey {
     /// What the key may do.
-    pub fn scopes(&self) -> Scopes {
-        self.named_scopes.clone().unwrap_or_else(Scopes::default_for_keys)
+    pub fn scopes(&self) -> &Scopes {
+        self.named_scopes.as_ref().unwrap_or_else(|| Scopes::default_for_keys())
     }
 
     /// The one transition. The time of a first revocation stays, whatever is asked later, and a

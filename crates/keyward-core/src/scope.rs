@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 /// Longest scope, in characters.
 pub const MAX_SCOPE_LEN: usize = 100;
@@ -94,8 +95,10 @@ pub struct Scopes(Box<[Scope]>);
 
 impl Scopes {
     /// What a key holds when its creator named no scopes: it may list, but not mint its successor.
-    pub fn default_for_keys() -> Self {
-        Self(Box::new([Scope(Permission::Read.scope().into())]))
+    pub fn default_for_keys() -> &'static Self {
+        static DEFAULT: LazyLock<Scopes> =
+            LazyLock::new(|| Scopes(Box::new([Scope(Permission::Read.scope().into())])));
+        &DEFAULT
     }
 
     /// The scopes of a space-separated list, as in a token's `scope` claim (RFC 9068). What is no

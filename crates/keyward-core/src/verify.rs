@@ -87,7 +87,7 @@ impl Demands {
         if self.workspace.is_some_and(|workspace| workspace != key.workspace_id) {
             return Some(Refusal::WrongWorkspace);
         }
-        let lacking = !self.scopes.is_empty() && self.scopes.first_outside(&key.scopes()).is_some();
+        let lacking = !self.scopes.is_empty() && self.scopes.first_outside(key.scopes()).is_some();
         lacking.then_some(Refusal::InsufficientScope)
     }
 }

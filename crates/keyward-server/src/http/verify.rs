@@ -212,7 +212,8 @@ fn demands(query: Option<&str>, headers: &HeaderMap) -> Result<Demands, Problem>
 fn identity(key: &ApiKey) -> Response {
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
-    headers.reserve(6);
+    // With those of the front and of the connection, so that the map is made once.
+    headers.reserve(8);
     let mut set = |name: HeaderName, value: String| {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
