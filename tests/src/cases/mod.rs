@@ -1,0 +1,102 @@
+//! The conformance list: what every storage driver must do, written once.
+//!
+//! A case is an async function. Those of [`for_every_case`](crate::for_every_case) take an empty
+//! store; those of [`for_every_durable_case`](crate::for_every_durable_case) take the driver, and
+//! open and close its store themselves. A case never asks which driver it runs on. The sentences
+//! that the cases prove stand in [`keyward_core::store`].
+//!
+//! To put a driver on the list, implement [`Driver`](crate::drivers::Driver) for it and add a module
+//! to `tests/conformance.rs`. To add a case, write the function and put its name on a list below.
+
+pub mod cancellation;
+pub mod closing;
+pub mod create;
+pub mod durability;
+pub mod isolation;
+pub mod listing;
+pub mod paging;
+pub mod revocation;
+pub mod scale;
+pub mod strictness;
+pub mod values;
+pub mod verification;
+
+/// Calls the macro `$callback` with `$driver` and every case that any driver must pass.
+#[macro_export]
+macro_rules! for_every_case {
+    ($callback:ident, $driver:ty) => {
+        $callback! { $driver;
+            cancellation::a_cancelled_create_is_whole_or_absent,
+            cancellation::a_cancelled_revocation_is_whole_or_absent,
+            closing::a_closed_store_is_unavailable,
+            closing::closing_twice_does_nothing,
+            closing::an_open_store_is_ready,
+            create::a_created_record_is_found_by_its_id_and_by_its_digest,
+            create::what_was_never_created_is_not_there,
+            create::an_answered_create_is_seen_at_once_while_others_write,
+            create::a_taken_id_is_refused_and_changes_nothing,
+            create::a_taken_digest_is_refused_and_changes_nothing,
+            create::a_revoked_record_keeps_its_id_and_its_digest,
+            create::racing_creates_of_one_digest_have_one_winner,
+            create::racing_creates_of_one_id_have_one_winner,
+            isolation::a_workspace_does_not_get_the_record_of_another,
+            isolation::a_workspace_does_not_list_the_records_of_another,
+            isolation::a_workspace_does_not_revoke_the_record_of_another,
+            isolation::a_digest_is_found_whatever_its_workspace,
+            isolation::workspaces_with_neighbouring_ids_do_not_meet,
+            listing::the_list_is_newest_first,
+            listing::equal_times_are_listed_by_id,
+            listing::an_empty_workspace_has_an_empty_list,
+            listing::a_revoked_record_stays_in_its_place,
+            listing::the_extremes_of_times_and_ids_are_listed_in_order,
+            paging::every_page_size_gives_the_same_list,
+            paging::a_limit_of_zero_gives_nothing,
+            paging::a_list_that_ends_with_a_page_ends_there,
+            paging::a_position_need_not_belong_to_a_record,
+            paging::a_position_of_another_workspace_shows_nothing_of_it,
+            paging::creating_between_two_pages_shifts_nothing,
+            paging::revoking_between_two_pages_shifts_nothing,
+            paging::nothing_is_missed_or_repeated_while_others_write,
+            revocation::revoking_changes_the_status_and_the_time_and_nothing_else,
+            revocation::revoking_twice_keeps_the_first_time,
+            revocation::revoking_with_a_clock_set_back_keeps_the_time_of_creation,
+            revocation::revoking_what_is_not_there_gives_nothing,
+            revocation::racing_revocations_agree_on_one_time,
+            revocation::an_answered_revocation_is_seen_at_once_while_others_write,
+            revocation::a_revoked_record_stays_revoked,
+            scale::a_hundred_thousand_records_are_listed_page_by_page,
+            strictness::a_revocation_that_failed_after_its_write_is_honoured,
+            strictness::a_revocation_that_failed_before_its_write_changed_nothing,
+            strictness::a_fill_that_spans_a_revocation_is_not_remembered,
+            strictness::a_fill_that_spans_a_failed_revocation_is_not_remembered,
+            strictness::a_create_that_failed_after_its_write_harms_nobody,
+            strictness::a_failing_store_neither_refuses_nor_accepts,
+            strictness::lookups_beyond_the_bound_are_turned_away,
+            strictness::a_lookup_that_nobody_waits_for_gives_its_place_back,
+            values::times_come_back_to_the_microsecond,
+            values::every_character_of_unicode_comes_back_in_a_name,
+            values::names_of_every_length_come_back,
+            values::scopes_come_back_as_they_were_named,
+            values::prefixes_come_back,
+            values::ids_of_any_bytes_come_back,
+            values::a_record_that_is_revoked_already_is_stored_as_it_is,
+            verification::a_key_is_accepted_from_its_creation_on,
+            verification::racing_fills_never_revive_a_revoked_key,
+            verification::a_revoked_key_stays_refused_whatever_is_remembered,
+            verification::racing_revokers_and_verifiers_agree,
+        }
+    };
+}
+
+/// Calls the macro `$callback` with `$driver` and every case that only a durable driver can pass.
+#[macro_export]
+macro_rules! for_every_durable_case {
+    ($callback:ident, $driver:ty) => {
+        $callback! { $driver;
+            durability::reopening_keeps_everything,
+            durability::reopening_keeps_what_is_taken,
+            durability::a_revoked_record_stays_revoked_over_many_reopenings,
+            durability::what_was_answered_before_closing_is_kept,
+        }
+    };
+}

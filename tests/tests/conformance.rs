@@ -1,0 +1,22 @@
+//! The conformance list on every driver. The names begin with the driver's.
+
+use keyward_tests::cases;
+use keyward_tests::drivers::{Driver, Memory};
+use keyward_tests::for_every_case;
+
+/// One test for each case, on an empty store.
+macro_rules! on_a_store {
+    ($driver:ty; $($room:ident::$case:ident,)*) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn $case() {
+            let driver = <$driver>::new();
+            cases::$room::$case(driver.open().await).await;
+        }
+    )* };
+}
+
+mod memory {
+    use super::*;
+
+    for_every_case!(on_a_store, Memory);
+}
