@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use keyward_core::memory::MemoryStore;
 use keyward_core::store::KeyStore;
+use keyward_rocksdb::{RocksStore, Settings};
+use tempfile::TempDir;
 
 /// Makes stores of one driver. Each value has a place of its own, empty at first, which goes when
 /// the value is dropped.
@@ -30,5 +32,22 @@ impl Driver for Memory {
 
     async fn open(&self) -> Arc<dyn KeyStore> {
         Arc::new(MemoryStore::new())
+    }
+}
+
+/// [`RocksStore`] in a directory of its own.
+#[derive(Debug)]
+pub struct Rocks {
+    directory: TempDir,
+}
+
+impl Driver for Rocks {
+    fn new() -> Self {
+        Self { directory: TempDir::new().expect("there is room for a directory") }
+    }
+
+    async fn open(&self) -> Arc<dyn KeyStore> {
+        let store = RocksStore::open(self.directory.path(), Settings::default());
+        Arc::new(store.expect("the store opens"))
     }
 }
