@@ -7,13 +7,29 @@
 //! | [`records`] | records to store |
 //! | [`service`] | a service over a store, as the server puts it together |
 //! | [`faulty`] | a store that pauses and fails when it is told to |
+//! | [`launch`], [`server`] | the real binary: started, stopped, killed |
+//! | [`client`], [`raw`] | requests, and bytes that no client library would send |
+//! | [`tenant`] | one workspace and the documented calls |
+//! | [`tokens`], [`identity`] | callers' tokens, and an identity provider that signs them |
+//! | [`toy`] | a toy HTTP server, for what stands around Keyward |
+//! | [`wait`] | waiting for what must happen |
 //!
-//! The tests themselves are in `tests/`. They use what is here and nothing of the server's: the
-//! binary is judged from outside.
+//! The tests themselves are in `tests/`. They use nothing of the server's: the binary is judged
+//! from outside.
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot go on panics")]
+#![expect(clippy::return_self_not_must_use, reason = "an assertion gives back what it judged")]
 
 pub mod cases;
+pub mod client;
 pub mod drivers;
 pub mod faulty;
+pub mod identity;
+pub mod launch;
+pub mod raw;
 pub mod records;
+pub mod server;
 pub mod service;
+pub mod tenant;
+pub mod tokens;
+pub mod toy;
+pub mod wait;

@@ -1,0 +1,319 @@
+//! Starting the real binary.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use crate::server::Server;
+use crate::tokens;
+use crate::wait::{eventually, soon};
+
+/// Where the keys of a server are, for as long as anybody may start one there.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    /// In the server's memory.
+    Memory,
+    /// In a RocksDB directory, which goes with the last clone of this value.
+    Rocks(Arc<TempDir>),
+}
+
+impl Storage {
+    /// An empty store of the driver that `KEYWARD_TEST_DRIVER` names (`rocksdb` where it is not
+    /// set).
+    pub fn new() -> Self {
+        match std::env::var("KEYWARD_TEST_DRIVER").as_deref() {
+            Ok("memory") => Self::Memory,
+            Ok("rocksdb") | Err(_) => Self::rocksdb(),
+            Ok(other) => {
+                panic!("KEYWARD_TEST_DRIVER names the driver {other:?}, which is not known")
+            }
+        }
+    }
+
+    /// An empty RocksDB directory, whatever driver is tested.
+    pub fn rocksdb() -> Self {
+        Self::Rocks(Arc::new(TempDir::new().expect("there is room for a directory")))
+    }
+
+    /// The directory, where there is one. It is the server's alone.
+    pub fn directory(&self) -> Option<PathBuf> {
+        match self {
+            Self::Memory => None,
+            Self::Rocks(directory) => Some(directory.path().join("data")),
+        }
+    }
+
+    /// As `--storage` takes it.
+    pub fn url(&self) -> String {
+        match self.directory() {
+            None => "memory://".into(),
+            Some(directory) => format!("rocksdb://{}", directory.display()),
+        }
+    }
+
+    /// The name that the ready line has for it.
+    pub fn driver(&self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Rocks(_) => "rocksdb",
+        }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How a server is to be started: `keyward serve` on a free port, with a token secret of its own.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    storage: Storage,
+    secret: String,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    file_size_signal_ignored: bool,
+}
+
+impl Launch {
+    /// On an empty store of the tested driver.
+    pub fn new() -> Self {
+        Self::on(Storage::new())
+    }
+
+    /// On this store.
+    pub fn on(storage: Storage) -> Self {
+        let secret = tokens::random_secret();
+        Self {
+            environment: vec![("KEYWARD_TOKEN_SECRET".into(), secret.clone())],
+            storage,
+            secret,
+            arguments: Vec::new(),
+            file_size_signal_ignored: false,
+        }
+    }
+
+    /// Adds a flag with its value.
+    #[must_use]
+    pub fn flag(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.arguments.extend([name.to_owned(), value.into()]);
+        self
+    }
+
+    /// Adds an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Takes the token secret away again.
+    #[must_use]
+    pub fn without_secret(mut self) -> Self {
+        self.environment.retain(|(name, _)| name != "KEYWARD_TOKEN_SECRET");
+        self
+    }
+
+    /// Has writes beyond the process's file size limit fail, instead of ending the process with
+    /// SIGXFSZ. Which signals are ignored is inherited, and a shell can set it.
+    #[must_use]
+    pub fn surviving_full_files(mut self) -> Self {
+        self.file_size_signal_ignored = true;
+        self
+    }
+
+    /// The secret that the server's tokens are signed with.
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// Where the keys are.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// Starts the server and waits until it says that it is ready.
+    pub async fn start(&self) -> Server {
+        let mut process = Process::start(self.command());
+        let Some(line) = soon(process.first_line()).await else {
+            panic!("the server is not ready: {}", process.finish().await)
+        };
+        Server::new(self.clone(), process, &line)
+    }
+
+    /// Starts a server that must end by itself, and returns what it left.
+    pub async fn run(&self) -> Ended {
+        Process::start(self.command()).finish().await
+    }
+
+    fn command(&self) -> Command {
+        let mut command = if self.file_size_signal_ignored {
+            let mut shell = bare("/bin/sh");
+            shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(binary());
+            shell
+        } else {
+            bare(binary())
+        };
+        command.arg("serve").args(["--listen", "127.0.0.1:0"]);
+        command.args(["--storage", &self.storage.url()]);
+        command.args(&self.arguments).envs(self.environment.iter().cloned());
+        command
+    }
+}
+
+impl Default for Launch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Runs `keyward` with these arguments to its end.
+pub async fn keyward(arguments: &[&str]) -> Ended {
+    let mut command = bare(binary());
+    command.args(arguments);
+    Process::start(command).finish().await
+}
+
+/// The binary under test: `KEYWARD_BIN`, else the one that was built beside this test.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("KEYWARD_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a process knows its executable");
+    let beside = test.ancestors().nth(2).unwrap_or(Path::new(".")).join("keyward");
+    assert!(
+        beside.exists(),
+        "there is no {}: build the workspace, or set KEYWARD_BIN",
+        beside.display()
+    );
+    beside
+}
+
+/// A command with nothing of this process's environment that the server would read.
+fn bare(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command
+}
+
+/// A process whose output is collected, and which ends with this value.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    first_line: Option<oneshot::Receiver<String>>,
+    stdout: Arc<Mutex<Vec<u8>>>,
+    stderr: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<thread::JoinHandle<()>>,
+}
+
+/// What a process left when it ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All that it wrote to standard output.
+    pub stdout: String,
+    /// All that it wrote to standard error.
+    pub stderr: String,
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}\n{}{}", self.status, self.stdout, self.stderr)
+    }
+}
+
+impl Process {
+    /// Starts `command`.
+    pub fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let (stdout, stderr) = (Arc::default(), Arc::default());
+        let (tell, first_line) = oneshot::channel();
+        let out = child.stdout.take().expect("standard output is a pipe");
+        let err = child.stderr.take().expect("standard error is a pipe");
+        let readers = vec![
+            thread::spawn({
+                let stdout = Arc::clone(&stdout);
+                move || collect_lines(out, &stdout, tell)
+            }),
+            thread::spawn({
+                let stderr = Arc::clone(&stderr);
+                move || collect(err, &stderr)
+            }),
+        ];
+        Self { child, first_line: Some(first_line), stdout, stderr, readers }
+    }
+
+    /// The first line on standard output, or `None` where the process ended without one.
+    async fn first_line(&mut self) -> Option<String> {
+        self.first_line.take()?.await.ok()
+    }
+
+    /// The process.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// What the process has written to standard output so far.
+    pub fn stdout(&self) -> String {
+        text(&self.stdout)
+    }
+
+    /// What the process has written to standard error so far.
+    pub fn stderr(&self) -> String {
+        text(&self.stderr)
+    }
+
+    /// Waits until the process ends by itself.
+    pub async fn finish(mut self) -> Ended {
+        let mut status = None;
+        eventually("the process ends", async || {
+            status = self.child.try_wait().expect("the process is ours");
+            status.is_some()
+        })
+        .await;
+        // What it wrote last may still be in the pipes.
+        for reader in self.readers.drain(..) {
+            reader.join().expect("reading a pipe does not panic");
+        }
+        let status = status.expect("it has ended");
+        Ended { status, stdout: self.stdout(), stderr: self.stderr() }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect_lines(pipe: impl Read, into: &Mutex<Vec<u8>>, first_line: oneshot::Sender<String>) {
+    let mut pipe = BufReader::new(pipe);
+    let mut line = String::new();
+    if pipe.read_line(&mut line).is_ok_and(|length| length > 0) {
+        into.lock().unwrap_or_else(PoisonError::into_inner).extend(line.as_bytes());
+        let _ = first_line.send(line);
+    }
+    collect(pipe, into);
+}
+
+fn collect(mut pipe: impl Read, into: &Mutex<Vec<u8>>) {
+    let mut chunk = [0; 1 << 14];
+    while let Ok(length @ 1..) = pipe.read(&mut chunk) {
+        into.lock().unwrap_or_else(PoisonError::into_inner).extend(&chunk[..length]);
+    }
+}
+
+fn text(collected: &Mutex<Vec<u8>>) -> String {
+    let bytes = collected.lock().unwrap_or_else(PoisonError::into_inner);
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,124 @@
+//! The server under test.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use rustix::process::{Pid, Signal, kill_process};
+use uuid::Uuid;
+
+use crate::client::Client;
+use crate::launch::{Ended, Launch, Process};
+use crate::raw::Raw;
+use crate::tenant::Tenant;
+use crate::tokens;
+
+/// A running `keyward serve`, which ends with this value.
+#[derive(Debug)]
+pub struct Server {
+    launch: Launch,
+    process: Process,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// A server of the tested driver with nothing in it.
+    pub async fn start() -> Self {
+        Launch::new().start().await
+    }
+
+    pub(crate) fn new(launch: Launch, process: Process, ready_line: &str) -> Self {
+        let driver = launch.storage().driver();
+        let address = ready_line
+            .strip_prefix("keyward listening on http://")
+            .and_then(|rest| rest.strip_suffix(&format!(" ({driver})\n")))
+            .and_then(|address| address.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("no ready line: {ready_line:?}"));
+        Self { launch, process, address }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How it was started, to start it again.
+    pub fn launch(&self) -> &Launch {
+        &self.launch
+    }
+
+    /// The data directory, where the driver has one.
+    pub fn directory(&self) -> Option<PathBuf> {
+        self.launch.storage().directory()
+    }
+
+    /// A client of its own, with no connection yet.
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// A new connection to write bytes to.
+    pub async fn raw(&self) -> Raw {
+        Raw::connect(self.address).await
+    }
+
+    /// A new workspace, with a caller who may do everything in it.
+    pub fn tenant(&self) -> Tenant {
+        let workspace = Uuid::from_bytes(tokens::random());
+        let claims = tokens::claims(&[workspace]);
+        let token = tokens::hs256(self.launch.secret(), &claims);
+        Tenant::new(self.client(), workspace, token)
+    }
+
+    /// What it has logged so far.
+    pub fn logs(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// What it has written to standard output so far.
+    pub fn stdout(&self) -> String {
+        self.process.stdout()
+    }
+
+    /// Its process.
+    pub fn pid(&mut self) -> Pid {
+        Pid::from_child(self.process.child())
+    }
+
+    /// Bytes of memory that it has in use (`VmRSS`).
+    pub fn resident_bytes(&mut self) -> u64 {
+        let path = format!("/proc/{}/status", self.process.child().id());
+        let status = std::fs::read_to_string(path).expect("the server is running");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
+        1024 * kilobytes.and_then(|n| n.parse::<u64>().ok()).expect("the kernel tells VmRSS")
+    }
+
+    /// Whether it is still running.
+    pub fn is_alive(&mut self) -> bool {
+        self.process.child().try_wait().expect("the process is ours").is_none()
+    }
+
+    /// Asks it to end (SIGTERM), without waiting.
+    pub fn ask_to_end(&mut self) {
+        let pid = self.pid();
+        kill_process(pid, Signal::TERM).expect("the server is running");
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    pub async fn terminate(mut self) -> Ended {
+        self.ask_to_end();
+        self.process.finish().await
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn finish(self) -> Ended {
+        self.process.finish().await
+    }
+
+    /// Ends it without a warning (SIGKILL), as a crash would.
+    pub async fn kill(mut self) -> Ended {
+        let pid = self.pid();
+        kill_process(pid, Signal::KILL).expect("the server is running");
+        self.process.finish().await
+    }
+}

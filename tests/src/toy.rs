@@ -1,0 +1,80 @@
+//! A toy HTTP server, for what stands around Keyward: an upstream, an identity provider.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// Answers every request with the same JSON text, keeps their heads, and ends with this value.
+#[derive(Debug)]
+pub struct Toy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    answer: Mutex<String>,
+    heads: Mutex<Vec<String>>,
+}
+
+impl Toy {
+    /// Starts on a free port.
+    pub async fn start(answer: impl Into<String>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let shared = Arc::new(Shared::default());
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        let toy = Self { address, shared, accepting };
+        toy.answer_with(answer);
+        toy
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers with this text from now on.
+    pub fn answer_with(&self, answer: impl Into<String>) {
+        *self.shared.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer.into();
+    }
+
+    /// The heads (request line and headers) of the requests so far.
+    pub fn heads(&self) -> Vec<String> {
+        self.shared.heads.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Toy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(respond(stream, Arc::clone(&shared)));
+    }
+}
+
+/// Takes one request and closes. A body, if there is one, is left unread: nobody sends a long one.
+async fn respond(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let answer = shared.answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let head = String::from_utf8_lossy(&head).into_owned();
+    shared.heads.lock().unwrap_or_else(PoisonError::into_inner).push(head);
+    let response = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{answer}",
+        answer.len()
+    );
+    stream.write_all(response.as_bytes()).await?;
+    stream.shutdown().await
+}
