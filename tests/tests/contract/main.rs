@@ -1,0 +1,15 @@
+//! The wire contract, row by row, asked of the real binary. The driver is the one that
+//! `KEYWARD_TEST_DRIVER` names.
+
+mod bodies;
+mod callers;
+mod documented;
+mod forward_auth;
+mod identity_provider;
+mod key_callers;
+mod operations;
+mod order;
+mod problems;
+mod program;
+mod token_command;
+mod verify;
