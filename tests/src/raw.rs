@@ -51,8 +51,11 @@ impl Raw {
     /// Reads one answer, or `None` where the connection ends without one.
     pub async fn try_answer(&mut self) -> Option<Answer> {
         soon(async {
-            let head = self.read_until(b"\r\n\r\n").await?;
-            let (status, headers) = parse_head(&String::from_utf8_lossy(&head));
+            let (mut status, mut headers) = self.read_head().await?;
+            // Not an answer yet, only a word on the way to it.
+            while status < 200 {
+                (status, headers) = self.read_head().await?;
+            }
             let body = self.read_body(status, &headers).await?;
             Some(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
         })
@@ -65,6 +68,11 @@ impl Raw {
         // A reset ends the connection as well.
         let _ = soon(self.stream.read_to_end(&mut rest)).await;
         rest
+    }
+
+    async fn read_head(&mut self) -> Option<(u16, HeaderMap)> {
+        let head = self.read_until(b"\r\n\r\n").await?;
+        Some(parse_head(&String::from_utf8_lossy(&head)))
     }
 
     async fn read_body(&mut self, status: u16, headers: &HeaderMap) -> Option<Vec<u8>> {

@@ -1,5 +1,8 @@
 //! One workspace and a caller in it: the documented calls, by name.
 
+use std::cmp::Reverse;
+
+use chrono::{DateTime, FixedOffset};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -44,6 +47,12 @@ impl KeyObject {
     #[must_use]
     pub fn without_raw(self) -> Self {
         Self { key: None, ..self }
+    }
+
+    /// Where the object stands in a list, smaller first: newest first, equal times by id.
+    pub fn place(&self) -> (Reverse<DateTime<FixedOffset>>, Uuid) {
+        let created_at = DateTime::parse_from_rfc3339(&self.created_at);
+        (Reverse(created_at.expect("times are RFC 3339")), self.id)
     }
 
     /// The object as JSON.

@@ -220,30 +220,6 @@ async fn the_subject_becomes_the_account() {
 }
 
 #[tokio::test]
-async fn the_names_of_the_claims_can_be_chosen() {
-    let launch = Launch::new()
-        .flag("--account-claim", "uid")
-        .flag("--workspaces-claim", "https://example.com/teams")
-        .flag("--scope-claim", "scp");
-    let server = launch.start().await;
-    let tenant = server.tenant();
-    tenant.request("GET").send().await.expect_problem(401);
-    let mut claims = tokens::claims(&[]);
-    for (name, value) in [
-        ("sub", json!("overlooked")),
-        ("uid", json!(tokens::ACCOUNT)),
-        ("https://example.com/teams", json!([tenant.workspace()])),
-        ("scp", json!(tokens::ALL_SCOPES)),
-        ("workspaces", Value::Null),
-        ("scope", Value::Null),
-    ] {
-        claims = with(claims, name, value);
-    }
-    let caller = tenant.with_credential(hs256(launch.secret(), &claims));
-    assert_eq!(caller.create("a").await.created_by.to_string(), tokens::ACCOUNT);
-}
-
-#[tokio::test]
 async fn a_secret_is_rotated_without_refusing_tokens() {
     let (old, new) = (tokens::random_secret(), tokens::random_secret());
     let launch = Launch::new().without_secret();

@@ -61,7 +61,7 @@ async fn the_list_is_newest_first_and_whole() {
         expected.push(tenant.create(&format!("key {n}")).await.without_raw());
     }
     other.create("of another workspace").await;
-    expected.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(a.id.cmp(&b.id)));
+    expected.sort_by_key(KeyObject::place);
 
     let answer = tenant.request("GET").send().await.expect(200);
     let texts: Vec<String> = expected.iter().map(KeyObject::text).collect();

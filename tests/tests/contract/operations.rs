@@ -38,14 +38,16 @@ async fn metrics_count_what_was_answered() {
     let server = Server::start().await;
     let count = async || {
         let body = server.client().get("/metrics").send().await.expect(200).body;
-        let values = body.lines().filter(|line| is_sample(line) && line.contains("requests"));
-        values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum::<f64>()
+        let name = r#"keyward_http_responses_total{class="4xx"} "#;
+        let value = body.lines().find_map(|line| line.strip_prefix(name));
+        value.and_then(|value| value.parse::<f64>().ok()).expect("refusals are counted")
     };
     let before = count().await;
     for _ in 0..10 {
         server.client().get("/api/v1/auth").send().await.expect(401);
     }
-    assert!(count().await >= before + 10.0);
+    let counted = count().await - before;
+    assert!((10.0..10.5).contains(&counted), "{counted}");
 }
 
 #[tokio::test]
@@ -133,7 +135,6 @@ async fn the_description_shows_the_key_object_as_documented() {
         let required = items["required"].as_array().expect("members are required");
         assert!(required.contains(&Value::from(member)), "{member} is always there");
     }
-    assert!(!properties.contains_key("key"), "only a created key shows the raw one: {items}");
 }
 
 fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {

@@ -33,7 +33,7 @@ async fn a_weak_secret_is_refused_and_not_shown() {
     let secret = || tokens::random_secret();
     let three = format!("{},{},{}", secret(), secret(), secret());
     let launch = Launch::new().without_secret().env("KEYWARD_TOKEN_SECRET", three);
-    assert_refuses(&launch.run().await, "two");
+    assert_refuses(&launch.run().await, "token secrets");
 }
 
 #[tokio::test]
@@ -94,6 +94,7 @@ async fn a_flag_has_an_environment_twin_and_wins_over_it() {
     let server = launch.start().await;
     let key = server.tenant().create("a").await;
     assert!(key.raw().starts_with("from_environment_"));
+    server.terminate().await;
     let server = launch.flag("--key-prefix", "from_flag").start().await;
     let key = server.tenant().create("a").await;
     assert!(key.raw().starts_with("from_flag_"));
@@ -141,7 +142,7 @@ async fn what_makes_no_sense_is_refused_in_words() {
         (launch().flag("--key-prefix", "sk-live").run().await, "prefix"),
         (launch().flag("--key-prefix", "").run().await, "prefix"),
         (launch().flag("--header-timeout", "soon").run().await, "--header-timeout"),
-        (launch().flag("--max-body-bytes", "-1").run().await, "--max-body-bytes"),
+        (launch().flag("--max-body-bytes", "many").run().await, "--max-body-bytes"),
         (launch().flag("--log-format", "xml").run().await, "--log-format"),
         (launch().flag("--no-such-flag", "x").run().await, "--no-such-flag"),
         (keyward(&["serve", "--listen", "nowhere"]).await, "--listen"),
@@ -163,6 +164,22 @@ async fn a_port_in_use_is_told_in_one_sentence() {
     let ended = keyward(&arguments).await;
     assert_refuses(&ended, &address);
     assert!(!ended.stderr.contains(&secret), "{ended}");
+}
+
+/// By the time that it refuses, the store may be open and its threads at work.
+#[tokio::test]
+async fn refusing_to_start_never_looks_like_a_crash() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for _ in 0..10 {
+        let ended = Launch::new().flag("--scope-claim", "scp").run().await;
+        assert_refuses(&ended, "--jwks");
+        let url = Storage::new().url();
+        let secret = tokens::random_secret();
+        let arguments =
+            ["serve", "--storage", &url, "--listen", &address, "--token-secret", &secret];
+        assert_refuses(&keyward(&arguments).await, &address);
+    }
 }
 
 /// It ended with an error that says `word`, in a line, and without having said that it is ready.
