@@ -43,6 +43,11 @@ impl Raw {
         self
     }
 
+    /// Has the connection be reset when this value goes, instead of ended in good order.
+    pub fn reset_on_close(&self) {
+        self.stream.set_zero_linger().expect("a connected socket takes options");
+    }
+
     /// Reads one answer. It must come.
     pub async fn answer(&mut self) -> Answer {
         self.try_answer().await.expect("the server answers")
