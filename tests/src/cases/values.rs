@@ -68,7 +68,7 @@ pub async fn scopes_come_back_as_they_were_named(store: Arc<dyn KeyStore>) {
     let named = [
         None,
         Some(Scopes::default()),
-        Some(Scopes::default_for_keys()),
+        Some(Scopes::default_for_keys().clone()),
         Some(Scopes::from_claim("orders:read api_keys:write ! #")),
         Some((0..MAX_SCOPES).map(|n| scope(&long(n))).collect()),
     ];
