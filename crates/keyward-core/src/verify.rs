@@ -82,8 +82,16 @@ pub struct Demands {
 }
 
 impl Demands {
+    /// The verdict on a good key, of which this is demanded.
+    pub fn judge(&self, key: Arc<ApiKey>) -> Verdict {
+        match self.unmet_by(&key) {
+            None => Verdict::Accepted(key),
+            Some(refusal) => Verdict::Refused(refusal),
+        }
+    }
+
     /// The first demand that `key` does not meet.
-    pub fn unmet_by(&self, key: &ApiKey) -> Option<Refusal> {
+    fn unmet_by(&self, key: &ApiKey) -> Option<Refusal> {
         if self.workspace.is_some_and(|workspace| workspace != key.workspace_id) {
             return Some(Refusal::WrongWorkspace);
         }

@@ -51,7 +51,8 @@ pub struct ServeOptions {
     pub log_format: LogFormat,
 
     /// What is logged: error, warn, info, debug, trace, or a tracing filter such as
-    /// `info,keyward=debug`.
+    /// `info,keyward::token=debug`. Of libraries, which would write out whole requests, nothing
+    /// below warnings is.
     #[arg(long, env = "KEYWARD_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
 

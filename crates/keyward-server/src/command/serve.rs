@@ -9,7 +9,10 @@ use keyward_core::clock::{SystemClock, SystemEntropy};
 use keyward_core::secret::KeyFormat;
 use keyward_core::service::Keys;
 use keyward_core::verify::Verifier;
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::prelude::*;
 
 use crate::config::{LogFormat, ServeOptions};
 use crate::drivers::Storage;
@@ -114,10 +117,16 @@ fn token_options(options: &ServeOptions, storage: &Storage) -> anyhow::Result<to
 
 fn start_log(options: &ServeOptions) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&options.log).context("--log is not a filter")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match options.log_format {
-        LogFormat::Text => log.with_ansi(false).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match options.log_format {
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    // Below warnings, libraries write out what they handle: paths, headers, bodies. A key may be in
+    // any of them, so no filter brings those lines back.
+    let ours = filter_fn(|line| {
+        *line.level() <= Level::WARN || line.target().starts_with(env!("CARGO_BIN_NAME"))
+    });
+    tracing_subscriber::registry().with(lines.with_filter(ours)).with(filter).init();
     Ok(())
 }

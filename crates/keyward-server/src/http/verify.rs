@@ -84,7 +84,11 @@ impl Call {
         let wanted = VerifyKey::read(body)?;
         let demands =
             Demands { workspace: wanted.workspace_id, scopes: wanted.scopes.unwrap_or_default() };
-        let verdict = self.judge(&wanted.key, &demands, Endpoint::Verify).await?;
+        let verdict = match self.verdict(&wanted.key).await? {
+            Verdict::Accepted(key) => demands.judge(key),
+            refused @ Verdict::Refused(_) => refused,
+        };
+        self.metrics.count(Endpoint::Verify, &verdict);
         let verification = match &verdict {
             Verdict::Accepted(key) => Verification::Valid { valid: true, key: KeyObject::new(key) },
             Verdict::Refused(refusal) => {
@@ -94,22 +98,9 @@ impl Call {
         Ok(json_answer(StatusCode::OK, json(&verification)?))
     }
 
-    /// Judges a key and what is demanded of it, and counts the verdict.
-    async fn judge(
-        &self,
-        presented: &str,
-        demands: &Demands,
-        endpoint: Endpoint,
-    ) -> Result<Verdict, Problem> {
-        let verdict = match self.in_time(self.verifier.verify(presented)).await?? {
-            Verdict::Accepted(key) => match demands.unmet_by(&key) {
-                None => Verdict::Accepted(key),
-                Some(refusal) => Verdict::Refused(refusal),
-            },
-            refused @ Verdict::Refused(_) => refused,
-        };
-        self.metrics.count(endpoint, &verdict);
-        Ok(verdict)
+    /// The verdict on a key of which nothing is demanded yet.
+    async fn verdict(&self, presented: &str) -> Result<Verdict, Problem> {
+        Ok(self.in_time(self.verifier.verify(presented)).await??)
     }
 }
 
@@ -144,10 +135,17 @@ async fn authenticate(
             "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE",
         ));
     }
-    let presented = presented_key(&headers)?;
-    let query = query.as_deref().filter(|_| path.as_str() == FORWARD_AUTH);
-    let demands = demands(query, &headers)?;
-    match call.judge(presented, &demands, Endpoint::ForwardAuth).await? {
+    // The credential is judged before what is demanded of it.
+    let (verdict, demands) = match call.verdict(presented_key(&headers)?).await? {
+        refused @ Verdict::Refused(_) => (refused, Demands::default()),
+        Verdict::Accepted(key) => {
+            let query = query.as_deref().filter(|_| path.as_str() == FORWARD_AUTH);
+            let demands = demands(query, &headers)?;
+            (demands.judge(key), demands)
+        }
+    };
+    call.metrics.count(Endpoint::ForwardAuth, &verdict);
+    match verdict {
         Verdict::Accepted(key) => Ok(identity(&key)),
         Verdict::Refused(Refusal::WrongWorkspace) => Err(Problem::wrong_workspace()),
         Verdict::Refused(Refusal::InsufficientScope) => {
