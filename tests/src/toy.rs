@@ -61,14 +61,18 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Takes one request and closes. A body, if there is one, is left unread: nobody sends a long one.
+/// Takes one request, answers it and closes.
 async fn respond(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
     }
-    let answer = shared.answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let head = String::from_utf8_lossy(&head).into_owned();
+    // What is left unread when a connection is closed would have it reset.
+    let mut body = vec![0; content_length(&head)];
+    stream.read_exact(&mut body).await?;
+
+    let answer = shared.answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
     shared.heads.lock().unwrap_or_else(PoisonError::into_inner).push(head);
     let response = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
@@ -77,4 +81,10 @@ async fn respond(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<
     );
     stream.write_all(response.as_bytes()).await?;
     stream.shutdown().await
+}
+
+fn content_length(head: &str) -> usize {
+    let fields = head.lines().filter_map(|line| line.split_once(": "));
+    let mut lengths = fields.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    lengths.next().and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
 }
