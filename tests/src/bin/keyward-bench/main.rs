@@ -117,7 +117,10 @@ async fn bench(args: &Args) -> anyhow::Result<()> {
         slices: args.slices,
         seconds_per_slice: args.seconds,
     };
-    let directory = tempfile::tempdir().context("making a directory for the keys")?;
+    let directory = tempfile::Builder::new()
+        .prefix("keyward-bench-")
+        .tempdir()
+        .context("making a directory for the keys")?;
     let secret = server::random_secret()?;
     let keyward = Server::start_keyward(directory.path(), &secret, args.connections).await?;
     eprintln!("creating {} keys", args.keys);

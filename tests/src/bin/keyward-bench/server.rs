@@ -47,7 +47,7 @@ impl Server {
             .stderr(File::create(&log_path)?);
         Self::start(command).await.with_context(|| {
             let log = std::fs::read_to_string(&log_path).unwrap_or_default();
-            format!("starting keyward, which said:\n{}", log.trim_end())
+            format!("starting keyward, whose log is\n{}\n", log.trim_end())
         })
     }
 
