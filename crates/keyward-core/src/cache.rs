@@ -26,7 +26,7 @@ const MIN_SHARD_ENTRIES: usize = 64;
 /// chance; Corbató, 1968).
 #[derive(Debug)]
 pub struct RecordCache {
-    shards: Box<[RwLock<Shard>]>,
+    shards: Box<[Shard]>,
 }
 
 /// What the cell knows of a digest.
@@ -44,38 +44,43 @@ pub struct FillTicket {
     evictions: u64,
 }
 
+/// Its own cache lines, so that cores which work in different shards do not meet.
 #[derive(Debug, Default)]
-struct Shard {
+#[repr(align(128))]
+struct Shard(RwLock<Records>);
+
+#[derive(Debug, Default)]
+struct Records {
     /// How many evictions there have been here. Compared, never reset.
     evictions: u64,
     capacity: usize,
-    index: HashTable<usize>,
-    slots: Vec<Slot>,
-    vacant: Vec<usize>,
+    table: HashTable<Entry>,
+    /// The bucket at which the clock's hand stands.
     hand: usize,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Entry {
     digest: KeyDigest,
-    record: Option<Arc<ApiKey>>,
-    read_since: AtomicBool,
+    record: Arc<ApiKey>,
+    /// Whether it was read since the hand last came by.
+    read: AtomicBool,
 }
 
 impl RecordCache {
     /// A cell for `entries` records; with 0 it remembers nothing.
     pub fn new(entries: usize) -> Self {
         let shards = if entries < SHARDS * MIN_SHARD_ENTRIES { 1 } else { SHARDS };
-        let shard = || Shard { capacity: entries / shards, ..Shard::default() };
-        Self { shards: (0..shards).map(|_| RwLock::new(shard())).collect() }
+        let records = || Records { capacity: entries / shards, ..Records::default() };
+        Self { shards: (0..shards).map(|_| Shard(RwLock::new(records()))).collect() }
     }
 
     /// The remembered record of `digest`, or a ticket for the read that is needed now.
     pub fn lookup(&self, digest: &KeyDigest) -> Lookup {
-        let shard = self.read(digest);
-        match shard.slot_of(digest).and_then(|at| shard.slots[at].touch()) {
+        let records = self.shard(digest).read();
+        match records.find(digest) {
             Some(record) => Lookup::Hit(record),
-            None => Lookup::Miss(FillTicket { evictions: shard.evictions }),
+            None => Lookup::Miss(FillTicket { evictions: records.evictions }),
         }
     }
 
@@ -83,28 +88,25 @@ impl RecordCache {
     /// drawn. Returns whether it is remembered. Comparing and keeping are one step under the lock
     /// that evicts.
     pub fn fill(&self, digest: &KeyDigest, ticket: &FillTicket, record: Arc<ApiKey>) -> bool {
-        let mut shard = self.write(digest);
-        if shard.evictions != ticket.evictions || shard.capacity == 0 {
+        let mut records = self.shard(digest).write();
+        if records.evictions != ticket.evictions || records.capacity == 0 {
             return false;
         }
-        shard.keep(digest, record);
+        records.keep(digest, record);
         true
     }
 
     /// Forgets `digest`, and makes every read that is under way in its shard forget what it brings.
     /// When this returns, no thread finds the record.
     pub fn evict(&self, digest: &KeyDigest) {
-        let mut shard = self.write(digest);
-        shard.evictions += 1;
-        shard.forget(digest);
+        let mut records = self.shard(digest).write();
+        records.evictions += 1;
+        records.forget(digest);
     }
 
     /// How many records are remembered.
     pub fn len(&self) -> usize {
-        let count = |shard: &RwLock<Shard>| {
-            shard.read().unwrap_or_else(PoisonError::into_inner).index.len()
-        };
-        self.shards.iter().map(count).sum()
+        self.shards.iter().map(|shard| shard.read().table.len()).sum()
     }
 
     /// Whether none is.
@@ -112,18 +114,20 @@ impl RecordCache {
         self.len() == 0
     }
 
-    fn shard(&self, digest: &KeyDigest) -> &RwLock<Shard> {
+    fn shard(&self, digest: &KeyDigest) -> &Shard {
         // The last byte, because the first ones place the digest within its shard.
         &self.shards[usize::from(digest.as_bytes()[31]) % self.shards.len()]
     }
+}
 
-    /// Nothing under these locks panics; should something ever, the data is whole all the same.
-    fn read(&self, digest: &KeyDigest) -> RwLockReadGuard<'_, Shard> {
-        self.shard(digest).read().unwrap_or_else(PoisonError::into_inner)
+/// Nothing under these locks panics; should something ever, the records are whole all the same.
+impl Shard {
+    fn read(&self) -> RwLockReadGuard<'_, Records> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, digest: &KeyDigest) -> RwLockWriteGuard<'_, Shard> {
-        self.shard(digest).write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, Records> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -133,70 +137,41 @@ fn hash(digest: &KeyDigest) -> u64 {
     u64::from_ne_bytes(*first.unwrap_or(&[0; 8]))
 }
 
-impl Slot {
-    fn touch(&self) -> Option<Arc<ApiKey>> {
-        let record = self.record.clone()?;
+impl Records {
+    fn find(&self, digest: &KeyDigest) -> Option<Arc<ApiKey>> {
+        let entry = self.table.find(hash(digest), |entry| entry.digest == *digest)?;
         // Writing only where it changes something keeps the line shared between cores.
-        if !self.read_since.load(Ordering::Relaxed) {
-            self.read_since.store(true, Ordering::Relaxed);
+        if !entry.read.load(Ordering::Relaxed) {
+            entry.read.store(true, Ordering::Relaxed);
         }
-        Some(record)
-    }
-}
-
-impl Shard {
-    fn slot_of(&self, digest: &KeyDigest) -> Option<usize> {
-        self.index.find(hash(digest), |&at| self.slots[at].digest == *digest).copied()
+        Some(Arc::clone(&entry.record))
     }
 
     fn keep(&mut self, digest: &KeyDigest, record: Arc<ApiKey>) {
-        if let Some(at) = self.slot_of(digest) {
-            self.slots[at].record = Some(record);
-            return;
+        self.forget(digest);
+        while self.table.len() >= self.capacity {
+            self.make_room();
         }
-        let at = self.free_slot();
-        let slot =
-            Slot { digest: *digest, record: Some(record), read_since: AtomicBool::new(false) };
-        if at == self.slots.len() {
-            self.slots.push(slot);
-        } else {
-            self.slots[at] = slot;
-        }
-        let slots = &self.slots;
-        self.index.insert_unique(hash(digest), at, |&at| hash(&slots[at].digest));
+        let entry = Entry { digest: *digest, record, read: AtomicBool::new(false) };
+        self.table.insert_unique(hash(digest), entry, |entry| hash(&entry.digest));
     }
 
-    /// A slot that holds no record: vacant, new, or made so.
-    fn free_slot(&mut self) -> usize {
-        if let Some(at) = self.vacant.pop() {
-            return at;
-        }
-        if self.slots.len() < self.capacity {
-            return self.slots.len();
-        }
-        loop {
-            let at = self.hand;
-            self.hand = (self.hand + 1) % self.slots.len();
-            if !std::mem::replace(self.slots[at].read_since.get_mut(), false) {
-                let digest = self.slots[at].digest;
-                self.remove(&digest);
-                return at;
-            }
+    /// Moves the hand on by one bucket. A record that was read since it last came by gets its second
+    /// chance, any other goes.
+    fn make_room(&mut self) {
+        let at = self.hand;
+        self.hand = (at + 1) % self.table.num_buckets().max(1);
+        if let Ok(mut entry) = self.table.get_bucket_entry(at)
+            && !std::mem::replace(entry.get_mut().read.get_mut(), false)
+        {
+            entry.remove();
         }
     }
 
     fn forget(&mut self, digest: &KeyDigest) {
-        if let Some(at) = self.remove(digest) {
-            self.vacant.push(at);
+        if let Ok(entry) = self.table.find_entry(hash(digest), |entry| entry.digest == *digest) {
+            entry.remove();
         }
-    }
-
-    fn remove(&mut self, digest: &KeyDigest) -> Option<usize> {
-        let slots = &self.slots;
-        let entry = self.index.find_entry(hash(digest), |&at| slots[at].digest == *digest);
-        let (at, _) = entry.ok()?.remove();
-        self.slots[at].record = None;
-        Some(at)
     }
 }
 
@@ -244,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_evicted_record_is_gone_and_its_place_is_used_again() {
+    fn an_evicted_record_is_gone() {
         let cache = RecordCache::new(2);
         for n in 0..100 {
             assert!(fill(&cache, n));
@@ -252,7 +227,6 @@ mod tests {
             assert!(!remembers(&cache, n));
         }
         assert!(cache.is_empty());
-        assert_eq!(cache.shards[0].read().unwrap().slots.len(), 1);
     }
 
     #[test]

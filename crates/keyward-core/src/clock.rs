@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use rand::{SeedableRng as _, TryRng as _};
 
 use crate::store::BoxError;
@@ -18,12 +18,36 @@ impl Timestamp {
     /// that RFC 3339 can write (0000 to 9999).
     pub fn from_micros(micros: i64) -> Option<Self> {
         let time = DateTime::from_timestamp_micros(micros)?;
-        let year = chrono::Datelike::year(&time);
-        (0..=9999).contains(&year).then_some(Self(micros))
+        (0..=9999).contains(&time.year()).then_some(Self(micros))
     }
 
     /// The last moment that can be written.
     pub const MAX: Self = Self(253_402_300_799_999_999);
+
+    /// Bytes of the longest text, `2024-01-15T09:30:00.000100Z`.
+    pub const TEXT_LEN: usize = 27;
+
+    /// Writes the text that [`fmt::Display`] gives into `buffer`, without the machinery of
+    /// formatting: every record that is shown has two times.
+    pub fn encode(self, buffer: &mut [u8; Self::TEXT_LEN]) -> &str {
+        *buffer = *b"0000-00-00T00:00:00.000000Z";
+        let time = DateTime::from_timestamp_micros(self.0).unwrap_or(DateTime::UNIX_EPOCH);
+        digits(&mut buffer[0..4], time.year().unsigned_abs());
+        digits(&mut buffer[5..7], time.month());
+        digits(&mut buffer[8..10], time.day());
+        digits(&mut buffer[11..13], time.hour());
+        digits(&mut buffer[14..16], time.minute());
+        digits(&mut buffer[17..19], time.second());
+        let micros = time.timestamp_subsec_micros();
+        digits(&mut buffer[20..26], micros);
+        let mut len = Self::TEXT_LEN;
+        if micros == 0 {
+            buffer[19] = b'Z';
+            len = 20;
+        }
+        // Only ASCII was written.
+        str::from_utf8(&buffer[..len]).unwrap_or_default()
+    }
 
     /// Microseconds since 1970-01-01T00:00:00Z.
     pub const fn as_micros(self) -> i64 {
@@ -34,13 +58,15 @@ impl Timestamp {
 /// RFC 3339 with a `Z`: no fraction where it is zero, else six digits.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = DateTime::from_timestamp_micros(self.0).unwrap_or(DateTime::UNIX_EPOCH);
-        let format = if self.0.rem_euclid(1_000_000) == 0 {
-            SecondsFormat::Secs
-        } else {
-            SecondsFormat::Micros
-        };
-        f.write_str(&time.to_rfc3339_opts(format, true))
+        f.write_str(self.encode(&mut [0; Self::TEXT_LEN]))
+    }
+}
+
+/// Fills `place` with the decimal digits of `number`, zeros first.
+fn digits(place: &mut [u8], mut number: u32) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 
@@ -151,6 +177,19 @@ mod tests {
         assert_eq!(whole.to_string(), "2024-01-15T09:30:00Z");
         let fraction = Timestamp::from_micros(1_705_311_000_000_100).unwrap();
         assert_eq!(fraction.to_string(), "2024-01-15T09:30:00.000100Z");
+    }
+
+    #[test]
+    fn a_time_is_written_as_the_calendar_has_it() {
+        let first = Timestamp::from_micros(-62_167_219_200_000_000).unwrap();
+        assert_eq!(first.to_string(), "0000-01-01T00:00:00Z");
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999999Z");
+        let mut micros = first.as_micros() + 1;
+        while let Some(time) = Timestamp::from_micros(micros) {
+            let expected = DateTime::from_timestamp_micros(micros).unwrap();
+            assert_eq!(time.to_string(), expected.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string());
+            micros += 86_400_000_000 * 31 + 12_345_678_901;
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use keyward_core::clock::{SystemClock, SystemEntropy};
 use keyward_core::secret::KeyFormat;
 use keyward_core::service::Keys;
+use keyward_core::store::KeyStore;
 use keyward_core::verify::Verifier;
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
@@ -31,14 +32,29 @@ pub fn run(options: &ServeOptions) -> anyhow::Result<()> {
 }
 
 async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
-    let format = KeyFormat::new(&options.key_prefix).context("--key-prefix")?;
     let storage = Storage::parse(&options.storage.storage)?;
     let stop = stop_signal()?;
     // The address comes first: it is free or not at once, while a storage may take its time.
     let listener = Listener::bind(options.listen)?;
     let store = tokio::task::block_in_place(|| storage.open())?;
+    let served = serve_from(options, &storage, Arc::clone(&store), listener, stop).await;
+    // Also when it could not even begin: a storage that is not closed has threads at work, which
+    // the end of the process would cut down.
+    let closed = store.close().await.context("the storage did not close cleanly");
+    served.and(closed)?;
+    tracing::info!("stopped");
+    Ok(())
+}
 
-    let tokens = Tokens::open(token_options(options, &storage)?, Arc::new(SystemClock)).await?;
+async fn serve_from(
+    options: &ServeOptions,
+    storage: &Storage,
+    store: Arc<dyn KeyStore>,
+    listener: Listener,
+    stop: impl Future<Output = &'static str>,
+) -> anyhow::Result<()> {
+    let format = KeyFormat::new(&options.key_prefix).context("--key-prefix")?;
+    let tokens = Tokens::open(token_options(options, storage)?, Arc::new(SystemClock)).await?;
     let verifier = Arc::new(Verifier::new(
         Arc::clone(&store),
         format.clone(),
@@ -55,7 +71,7 @@ async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     let app = Arc::new(App {
         keys: Arc::new(keys),
         verifier,
-        store: Arc::clone(&store),
+        store,
         tokens,
         metrics: Metrics::new(storage.name())?,
         limits: Limits {
@@ -78,9 +94,6 @@ async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     say_ready(&listener, storage.name())?;
     let serving = listener.serve(Arc::new(front), &app, options.limits.header_timeout, connections);
     serving.until(stop).await;
-
-    store.close().await.context("the storage did not close cleanly")?;
-    tracing::info!("stopped");
     Ok(())
 }
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use warp::Filter;
 use warp::http::HeaderMap;
 use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 
+use super::by;
 use super::problem::{Kind, Problem};
 
 /// How much of a body nobody wants is read and thrown away, so that a client which is still sending
@@ -54,11 +55,10 @@ impl Body {
         headers: &HeaderMap,
         limits: BodyLimits,
     ) -> Result<Bytes, Problem> {
-        let bytes = timeout_at(limits.deadline, self.read(headers, limits.bytes)).await.map_err(
-            |_| {
+        let bytes =
+            by(limits.deadline, self.read(headers, limits.bytes)).await.map_err(|_| {
                 Problem::new(Kind::BodyTimeout, "the whole request must arrive within its deadline")
-            },
-        )??;
+            })??;
         if is_json(headers) {
             return Ok(bytes);
         }

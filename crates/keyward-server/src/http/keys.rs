@@ -24,13 +24,11 @@ use super::body::{Body, body};
 use super::caller::workspace;
 use super::front::{X_REQUEST_ID, text};
 use super::problem::{Kind, Problem};
-use super::wire::{CreateKey, KeyObject, Revoked, json};
+use super::wire::{CreateKey, KeyObject, OBJECT_BYTES, Revoked, json};
 use super::{App, Call, answer, call, json_answer, named, openapi};
 
 /// Records read and written at a time while a list is streamed.
 const PAGE: usize = 256;
-/// What a record commonly takes as JSON, to size buffers by.
-const RECORD_BYTES: usize = 400;
 
 /// `/api/v1/workspaces/{id}/api-keys` and what is below it.
 pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
@@ -125,7 +123,7 @@ impl Pages {
 
 impl Page {
     fn write(&self) -> Result<BytesMut, serde_json::Error> {
-        let mut text = BytesMut::with_capacity(self.records.len() * RECORD_BYTES + 2);
+        let mut text = BytesMut::with_capacity(self.records.len() * OBJECT_BYTES);
         if self.opens {
             text.put_u8(b'[');
         }

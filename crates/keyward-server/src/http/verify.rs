@@ -1,11 +1,12 @@
 //! What the keys are for: verification, by body and as a gateway's forward-auth endpoint.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use keyward_core::id::WorkspaceId;
 use keyward_core::key::ApiKey;
 use keyward_core::scope::{Scope, Scopes};
 use keyward_core::verify::{Demands, Refusal, Verdict};
+use uuid::Uuid;
 use warp::filters::BoxedFilter;
 use warp::http::header::{HeaderMap, HeaderName, HeaderValue};
 use warp::http::{Method, StatusCode};
@@ -208,18 +209,29 @@ fn demands(query: Option<&str>, headers: &HeaderMap) -> Result<Demands, Problem>
 
 /// The answer that lets a request in, and says to the upstream whose it is.
 fn identity(key: &ApiKey) -> Response {
+    static DEFAULT_SCOPES: LazyLock<HeaderValue> =
+        LazyLock::new(|| header(&Scopes::default_for_keys().to_string()));
+
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
     // With those of the front and of the connection, so that the map is made once.
     headers.reserve(8);
-    let mut set = |name: HeaderName, value: String| {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
+    headers.insert(KEY_ID, id_header(key.id.as_uuid()));
+    headers.insert(WORKSPACE_ID, id_header(key.workspace_id.as_uuid()));
+    headers.insert(ACCOUNT_ID, id_header(key.created_by.as_uuid()));
+    let scopes = match &key.named_scopes {
+        None => DEFAULT_SCOPES.clone(),
+        Some(scopes) => header(&scopes.to_string()),
     };
-    set(KEY_ID, key.id.to_string());
-    set(WORKSPACE_ID, key.workspace_id.to_string());
-    set(ACCOUNT_ID, key.created_by.to_string());
-    set(SCOPES, key.scopes().to_string());
+    headers.insert(SCOPES, scopes);
     response
+}
+
+fn id_header(id: Uuid) -> HeaderValue {
+    header(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+}
+
+/// Ids and scopes are visible ASCII; were one ever not, it would be left empty.
+fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }

@@ -1,14 +1,14 @@
 //! Bodies: the objects of the documentation, how they are read and how they are written.
 
-use std::fmt;
-
 use bytes::Bytes;
+use keyward_core::clock::Timestamp;
 use keyward_core::id::WorkspaceId;
 use keyward_core::key::{ApiKey, KeyName};
 use keyward_core::scope::{Scope, Scopes};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::fields::{Fields, Invalid, string};
@@ -19,11 +19,9 @@ use super::problem::Problem;
 #[schema(as = ApiKey)]
 pub struct KeyObject<'a> {
     /// Unique identifier.
-    #[schema(value_type = uuid::Uuid)]
-    id: Text<'a>,
+    id: Uuid,
     /// Workspace the key belongs to.
-    #[schema(value_type = uuid::Uuid)]
-    workspace_id: Text<'a>,
+    workspace_id: Uuid,
     /// Display name.
     #[schema(value_type = String, example = "CI/CD Pipeline Key", min_length = 1, max_length = 255)]
     name: &'a str,
@@ -38,14 +36,13 @@ pub struct KeyObject<'a> {
     #[schema(value_type = StatusWord)]
     status: &'static str,
     /// Account that created the key.
-    #[schema(value_type = uuid::Uuid)]
-    created_by: Text<'a>,
+    created_by: Uuid,
     /// When the key was created.
     #[schema(value_type = String, format = DateTime, example = "2024-01-15T09:30:00Z")]
-    created_at: Text<'a>,
+    created_at: Time,
     /// When the key last changed.
     #[schema(value_type = String, format = DateTime, example = "2024-01-15T09:30:00Z")]
-    updated_at: Text<'a>,
+    updated_at: Time,
     /// The scopes that were named at creation. A key created without any holds `api_keys:read`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>, nullable = false)]
@@ -61,12 +58,11 @@ pub enum StatusWord {
     Revoked,
 }
 
-/// A value that is written as it is displayed, without a string in between.
-struct Text<'a>(&'a dyn fmt::Display);
+struct Time(Timestamp);
 
-impl Serialize for Text<'_> {
+impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self.0)
+        serializer.serialize_str(self.0.encode(&mut [0; Timestamp::TEXT_LEN]))
     }
 }
 
@@ -82,15 +78,15 @@ impl<'a> KeyObject<'a> {
     /// The key as lists and verifications show it.
     pub fn new(key: &'a ApiKey) -> Self {
         Self {
-            id: Text(&key.id),
-            workspace_id: Text(&key.workspace_id),
+            id: key.id.as_uuid(),
+            workspace_id: key.workspace_id.as_uuid(),
             name: key.name.as_str(),
             key: None,
             key_prefix: key.key_prefix.as_str(),
             status: key.status.as_str(),
-            created_by: Text(&key.created_by),
-            created_at: Text(&key.created_at),
-            updated_at: Text(&key.updated_at),
+            created_by: key.created_by.as_uuid(),
+            created_at: Time(key.created_at),
+            updated_at: Time(key.updated_at),
             scopes: key.named_scopes.as_ref().map(ScopeList),
         }
     }
@@ -143,7 +139,7 @@ pub struct VerifyKey {
     #[schema(value_type = Option<Vec<String>>, nullable = false, max_items = 32)]
     pub scopes: Option<Scopes>,
     /// The workspace that the key must belong to.
-    #[schema(value_type = Option<uuid::Uuid>, nullable = false)]
+    #[schema(value_type = Option<Uuid>, nullable = false)]
     pub workspace_id: Option<WorkspaceId>,
 }
 
@@ -221,9 +217,14 @@ fn scopes(value: &Value) -> Result<Scopes, Invalid> {
     scopes.within_limit().map_err(|error| Invalid::here(error.to_string()))
 }
 
+/// What an object commonly takes as JSON, to size buffers by.
+pub const OBJECT_BYTES: usize = 512;
+
 /// Writes a value as JSON.
 pub fn json(value: &impl Serialize) -> Result<Bytes, Problem> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(Problem::internal)
+    let mut text = Vec::with_capacity(OBJECT_BYTES);
+    serde_json::to_writer(&mut text, value).map_err(Problem::internal)?;
+    Ok(text.into())
 }
 
 #[cfg(test)]
