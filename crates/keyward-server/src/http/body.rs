@@ -36,17 +36,18 @@ pub struct BodyLimits {
 /// Extracts the body without reading it: `content_length_limit` of the framework trusts the header,
 /// and its `bytes` has no bound.
 pub fn body() -> impl Filter<Extract = (Body,), Error = warp::Rejection> + Copy {
-    warp::body::stream().map(|chunks| {
-        let chunks = Box::pin(chunks) as Pin<Box<dyn Stream<Item = Result<_, _>> + Send + Sync>>;
-        Body { chunks: Box::pin(chunks.map(|chunk| chunk.ok().map(into_bytes))) }
-    })
-}
-
-fn into_bytes(mut chunk: impl Buf) -> Bytes {
-    chunk.copy_to_bytes(chunk.remaining())
+    warp::body::stream().map(Body::new)
 }
 
 impl Body {
+    fn new<B, E>(chunks: impl Stream<Item = Result<B, E>> + Send + Sync + 'static) -> Self
+    where
+        B: Buf,
+    {
+        let bytes = |mut chunk: B| chunk.copy_to_bytes(chunk.remaining());
+        Self { chunks: Box::pin(chunks.map(move |chunk| chunk.ok().map(bytes))) }
+    }
+
     /// Reads the whole body of a request that must carry JSON.
     ///
     /// Size is judged before the media type, whether it is declared or only shows as it comes.
@@ -70,17 +71,31 @@ impl Body {
         if declared_length(headers).is_some_and(|length| length > limit as u64) {
             return Err(too_large());
         }
-        let mut whole = BytesMut::new();
-        while let Some(chunk) = self.chunks.next().await {
-            let chunk = chunk.ok_or_else(|| {
-                Problem::new(Kind::InvalidBody, "the body broke off before its end")
-            })?;
-            if whole.len() + chunk.len() > limit {
+        // Most bodies come in one piece, which is taken as it is.
+        let Some(first) = self.next().await? else { return Ok(Bytes::new()) };
+        if first.len() > limit {
+            return Err(too_large());
+        }
+        let Some(mut next) = self.next().await? else { return Ok(first) };
+        let mut whole = BytesMut::from(first);
+        loop {
+            if whole.len() + next.len() > limit {
                 return Err(too_large());
             }
-            whole.extend_from_slice(&chunk);
+            whole.extend_from_slice(&next);
+            match self.next().await? {
+                Some(chunk) => next = chunk,
+                None => return Ok(whole.freeze()),
+            }
         }
-        Ok(whole.freeze())
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        match self.chunks.next().await {
+            None => Ok(None),
+            Some(Some(chunk)) => Ok(Some(chunk)),
+            Some(None) => Err(Problem::new(Kind::InvalidBody, "the body broke off before its end")),
+        }
     }
 
     /// Reads some of what is left, for a while, and throws it away.

@@ -18,6 +18,7 @@ use warp::hyper::body::Body;
 use warp::reply::Response;
 
 use super::problem::{Kind, Problem};
+use super::verify::FORWARD_AUTH;
 use super::{App, Named, answer, routes};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -63,8 +64,11 @@ impl Front {
             let detail = format!("the limit is {} bytes", self.app.limits.headers);
             answer(Err(Problem::new(Kind::HeadersTooLarge, detail)))
         } else {
-            // For what is still to be logged when this answer is on its way.
-            request.headers_mut().insert(X_REQUEST_ID, id.clone());
+            if !request.uri().path().starts_with(FORWARD_AUTH) {
+                // For what is still to be logged when the answer is on its way. An authentication
+                // never has any of that.
+                request.headers_mut().insert(X_REQUEST_ID, id.clone());
+            }
             let routed = warp::service(self.routes.clone()).call(request);
             match AssertUnwindSafe(routed).catch_unwind().await {
                 Ok(Ok(response)) => response,

@@ -94,12 +94,12 @@ impl Call {
 }
 
 /// What `work` brings by `deadline`. Work that is done at once, such as a verification from memory,
-/// costs no timer.
+/// costs no timer, and no room for one.
 async fn by<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, Elapsed> {
     let mut work = pin!(work);
     match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
         Poll::Ready(done) => Ok(done),
-        Poll::Pending => timeout_at(deadline, work).await,
+        Poll::Pending => Box::pin(timeout_at(deadline, work)).await,
     }
 }
 

@@ -32,8 +32,11 @@ const SCOPES: HeaderName = HeaderName::from_static("x-keyward-scopes");
 /// The path on which the query states demands. Below it the query is the end client's.
 pub const FORWARD_AUTH: &str = "/api/v1/auth";
 
-/// `/api/v1/auth` and everything below it: the hot path of the whole server.
-pub fn forward_auth(app: &Arc<App>) -> BoxedFilter<(Response,)> {
+/// `/api/v1/auth` and everything below it: the hot path of the whole server, and the one filter that
+/// is not boxed.
+pub fn forward_auth(
+    app: &Arc<App>,
+) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone + use<> {
     path!("api" / "v1" / "auth" / ..)
         .and(warp::method())
         .and(path::full())
@@ -42,7 +45,6 @@ pub fn forward_auth(app: &Arc<App>) -> BoxedFilter<(Response,)> {
         .and(call(app))
         .then(authenticate)
         .map(answer)
-        .boxed()
 }
 
 /// `/api/v1/api-keys/verify`.
