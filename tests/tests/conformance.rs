@@ -2,6 +2,7 @@
 
 use keyward_tests::cases;
 use keyward_tests::drivers::{Driver, Memory, Rocks};
+use keyward_tests::wait::soon;
 use keyward_tests::{for_every_case, for_every_durable_case};
 
 /// One test for each case, on an empty store.
@@ -10,7 +11,7 @@ macro_rules! on_a_store {
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn $case() {
             let driver = <$driver>::new();
-            cases::$room::$case(driver.open().await).await;
+            soon(cases::$room::$case(driver.open().await)).await;
         }
     )* };
 }
@@ -20,7 +21,7 @@ macro_rules! on_a_driver {
     ($driver:ty; $($room:ident::$case:ident,)*) => { $(
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn $case() {
-            cases::$room::$case(<$driver>::new()).await;
+            soon(cases::$room::$case(<$driver>::new())).await;
         }
     )* };
 }

@@ -61,6 +61,7 @@ pub async fn racing_revokers_and_verifiers_agree(store: Arc<dyn KeyStore>) {
     let service = Service::over(store, PLENTY, PLENTY);
     for _ in 0..20 {
         let issued = service.create().await.unwrap();
+        assert_eq!(service.verify(&issued.plain).await.unwrap(), Answer::Accepted);
         let mut race = JoinSet::new();
         let start = Arc::new(Barrier::new(8));
         for _ in 0..8 {
