@@ -7,6 +7,8 @@ use keyward_tests::launch::Launch;
 use keyward_tests::raw::Raw;
 use keyward_tests::server::Server;
 use keyward_tests::tenant::{KeyObject, Tenant, parse};
+use keyward_tests::wait::eventually;
+use tokio::time::timeout;
 
 const KIB: usize = 1024;
 const REQUEST: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -45,6 +47,16 @@ async fn a_kept_connection_is_closed_when_nothing_follows() {
         raw.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.answer().await.expect(200);
     }
     assert_told_or_closed(&raw.read_to_end().await);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_none_of_its_answers_is_given_up() {
+    let server = Launch::new().flag("--request-timeout", "1s").start().await;
+    let mut raw = server.raw().await;
+    let request = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n";
+    // Until the server takes no more of them, because it cannot get rid of the answers.
+    while timeout(Duration::from_millis(500), raw.try_send(request.as_bytes())).await == Ok(true) {}
+    eventually("its connection is closed", async || !raw.try_send(b"G").await).await;
 }
 
 #[tokio::test]
@@ -162,7 +174,7 @@ async fn connections_beyond_the_limit_wait_for_their_turn() {
     }
     let mut fifth = server.raw().await;
     fifth.send(REQUEST).await;
-    let early = tokio::time::timeout(Duration::from_millis(300), fifth.answer()).await;
+    let early = timeout(Duration::from_millis(300), fifth.answer()).await;
     assert!(early.is_err(), "it was served beside four others");
     drop(others.pop());
     fifth.answer().await.expect(200);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use keyward_core::id::{AccountId, WorkspaceId};
+use zeroize::Zeroizing;
 
 use crate::token::{ClaimNames, Secrets};
 
@@ -146,6 +147,7 @@ pub struct SecretOptions {
         env = "KEYWARD_TOKEN_SECRET",
         hide_env_values = true,
         value_name = "SECRET",
+        allow_hyphen_values = true,
         conflicts_with = "token_secret_file"
     )]
     token_secret: Option<SecretText>,
@@ -169,13 +171,13 @@ impl SecretOptions {
 /// A secret on its way from the command line. Reading it never fails, because a message about it
 /// would repeat it.
 #[derive(Clone)]
-struct SecretText(String);
+struct SecretText(Zeroizing<String>);
 
 impl FromStr for SecretText {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.to_owned()))
+        Ok(Self(Zeroizing::new(text.to_owned())))
     }
 }
 
@@ -215,8 +217,8 @@ pub struct LimitOptions {
     #[arg(long, env = "KEYWARD_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 64 * 1024)]
     pub max_body_bytes: usize,
 
-    /// Time from the end of a request's headers to its answer: 408 when the body did not arrive by
-    /// then, else 503.
+    /// Time from the end of a request's headers to its answer (408 when the body did not arrive by
+    /// then, else 503), and for a client to take any part of an answer.
     #[arg(long, env = "KEYWARD_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s",
         value_parser = time)]
     pub request_timeout: Duration,
@@ -226,20 +228,26 @@ pub struct LimitOptions {
 #[derive(Debug, Args)]
 pub struct TokenOptions {
     /// Workspace that the token is for; may be repeated.
-    #[arg(long = "workspace", value_name = "UUID", required = true)]
+    #[arg(
+        long = "workspace",
+        env = "KEYWARD_WORKSPACE",
+        value_name = "UUID",
+        value_delimiter = ',',
+        required = true
+    )]
     pub workspaces: Vec<WorkspaceId>,
 
     /// Account that it acts for; one fixed account when left out.
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, env = "KEYWARD_ACCOUNT", value_name = "UUID")]
     pub account: Option<AccountId>,
 
     /// Scope that it has; may be repeated, or several with spaces between them. Left out:
     /// `api_keys:read` and `api_keys:write`.
-    #[arg(long = "scope", value_name = "SCOPE")]
+    #[arg(long = "scope", env = "KEYWARD_SCOPE", value_name = "SCOPE")]
     pub scopes: Vec<String>,
 
     /// How long it is good for.
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
+    #[arg(long, env = "KEYWARD_TTL", value_name = "TIME", default_value = "1h", value_parser = time)]
     pub ttl: Duration,
 
     #[command(flatten)]

@@ -5,8 +5,11 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,9 +18,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
 
 use crate::http::{App, Front};
 
@@ -47,7 +52,7 @@ impl Listener {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
+    pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
@@ -63,7 +68,7 @@ impl Listener {
         http.timer(TokioTimer::new()).header_read_timeout(header_timeout);
         // Beyond the bound on headers the front answers; far beyond it nothing is read any more and
         // the connection's own bare 431 must do.
-        http.max_buf_size((app.limits.headers * 2).max(MIN_BUFFER));
+        http.max_buf_size(app.limits.headers.saturating_mul(2).max(MIN_BUFFER));
         let room = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
         Serving {
             socket: self.socket,
@@ -71,6 +76,7 @@ impl Listener {
                 http,
                 front,
                 app: Arc::clone(app),
+                write_timeout: app.limits.time,
                 graceful: GracefulShutdown::new(),
                 room,
             },
@@ -93,6 +99,7 @@ struct Connections {
     http: http1::Builder,
     front: Arc<Front>,
     app: Arc<App>,
+    write_timeout: Duration,
     graceful: GracefulShutdown,
     room: Arc<Semaphore>,
 }
@@ -122,7 +129,7 @@ impl Connections {
                 Ok((stream, peer)) => self.spawn(stream, peer, place),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(NO_ROOM).await;
+                    sleep(NO_ROOM).await;
                 }
             }
         }
@@ -139,6 +146,7 @@ impl Connections {
             let front = Arc::clone(&front);
             async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
         });
+        let stream = Written { stream, by: self.write_timeout, stalled: None };
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let connection = self.graceful.watch(connection);
         let open = self.app.metrics.connections.clone();
@@ -150,6 +158,73 @@ impl Connections {
             open.decrement(1.0);
             drop(place);
         });
+    }
+}
+
+/// A connection that ends when its peer takes nothing of what it is sent for too long: there is no
+/// other deadline on an answer that is on its way.
+struct Written {
+    stream: TcpStream,
+    by: Duration,
+    /// Runs while the peer takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Written {
+    fn judge(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let by = self.by;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(by)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncWrite for Written {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.judge(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.judge(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Written {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
@@ -177,7 +252,7 @@ pub fn raise_file_limit(connections: usize) -> anyhow::Result<usize> {
     if most >= wanted {
         return Ok(connections);
     }
-    let fit = usize::try_from(most.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX).max(1);
+    let fit = usize::try_from(most - OTHER_FILES.min(most / 2)).unwrap_or(usize::MAX).max(1);
     tracing::warn!(
         connections,
         fit,

@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::time::{Instant, timeout};
 use warp::Filter;
 use warp::http::HeaderMap;
-use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 
 use super::by;
 use super::problem::{Kind, Problem};
@@ -21,6 +21,7 @@ const DRAINED_FOR: Duration = Duration::from_secs(1);
 
 /// The body of a request, not yet read.
 pub struct Body {
+    begun: bool,
     chunks: Pin<Box<dyn Stream<Item = Option<Bytes>> + Send + Sync>>,
 }
 
@@ -45,7 +46,7 @@ impl Body {
         B: Buf,
     {
         let bytes = |mut chunk: B| chunk.copy_to_bytes(chunk.remaining());
-        Self { chunks: Box::pin(chunks.map(move |chunk| chunk.ok().map(bytes))) }
+        Self { begun: false, chunks: Box::pin(chunks.map(move |chunk| chunk.ok().map(bytes))) }
     }
 
     /// Reads the whole body of a request that must carry JSON.
@@ -91,6 +92,7 @@ impl Body {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        self.begun = true;
         match self.chunks.next().await {
             None => Ok(None),
             Some(Some(chunk)) => Ok(Some(chunk)),
@@ -98,8 +100,12 @@ impl Body {
         }
     }
 
-    /// Reads some of what is left, for a while, and throws it away.
-    pub async fn drain(mut self) {
+    /// Reads some of what is left, for a while, and throws it away. A client that waits to be asked
+    /// for the body (`Expect: 100-continue`) is not asked for what nobody wants.
+    pub async fn drain(mut self, headers: &HeaderMap) {
+        if !self.begun && headers.contains_key(EXPECT) {
+            return;
+        }
         let some = async {
             let mut left = DRAINED_BYTES;
             while let Some(Some(chunk)) = self.chunks.next().await {

@@ -87,7 +87,7 @@ impl Fields {
     /// Refuses what is wrong, and what was not taken.
     pub fn finish(mut self) -> Result<(), Problem> {
         let taken = std::mem::take(&mut self.fields);
-        for (field, _) in taken {
+        for (field, _) in taken.into_iter().take(MAX_UNKNOWN) {
             self.error(
                 &pointer_token(&field),
                 "is not a field of this request, or is there twice".into(),
@@ -100,6 +100,9 @@ impl Fields {
         self.errors.push(FieldError { pointer: format!("/{path}"), detail });
     }
 }
+
+/// Unknown fields that are named in an answer, which must not be many times the request.
+const MAX_UNKNOWN: usize = 16;
 
 /// A field's name as a reference token (RFC 6901, section 3). A long one is cut: this is somebody
 /// else's text, and at 49 characters it might be a key.

@@ -170,9 +170,9 @@ async fn create(
 ) -> Result<Response, Problem> {
     let began = Instant::now();
     let created = call.create(&id, &headers, &mut body).await;
-    call.metrics.created(began.elapsed());
-    if created.is_err() {
-        body.drain().await;
+    match &created {
+        Ok(_) => call.metrics.created(began.elapsed()),
+        Err(_) => body.drain(&headers).await,
     }
     created
 }
@@ -235,9 +235,11 @@ async fn revoke(
     let keys = Arc::clone(&call.keys);
     let revocation = tokio::spawn(async move { keys.revoke(&caller, key).await });
     let revoked = call.in_time(revocation).await?.map_err(Problem::internal)??;
-    call.metrics.revoked(began.elapsed());
     match revoked {
-        Some(_) => Ok(json_answer(StatusCode::OK, json(&Revoked::ANSWER)?)),
+        Some(_) => {
+            call.metrics.revoked(began.elapsed());
+            Ok(json_answer(StatusCode::OK, json(&Revoked::ANSWER)?))
+        }
         None => Err(Problem::new(Kind::NoSuchKey, "no key of this workspace has this id")),
     }
 }

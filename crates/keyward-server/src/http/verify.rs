@@ -76,7 +76,7 @@ async fn verify_key(headers: HeaderMap, mut body: Body, call: Call) -> Result<Re
     match body.read_json(&headers, call.body_limits()).await {
         Ok(bytes) => call.verify_key(&bytes).await,
         Err(problem) => {
-            body.drain().await;
+            body.drain(&headers).await;
             Err(problem)
         }
     }
