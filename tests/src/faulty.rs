@@ -8,7 +8,7 @@ use keyward_core::clock::Timestamp;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
-use keyward_core::store::{KeyStore, ListPosition, StoreError, StoredKey};
+use keyward_core::store::{Imported, KeyStore, ListPosition, StoreError, StoredKey};
 use tokio::sync::Semaphore;
 
 /// A method of the store.
@@ -135,6 +135,10 @@ impl FaultyStore {
 
 #[async_trait]
 impl KeyStore for FaultyStore {
+    fn exclusive(&self) -> bool {
+        self.inner.exclusive()
+    }
+
     async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
         self.around(Call::Create, self.inner.create(key, digest)).await
     }
@@ -167,6 +171,18 @@ impl KeyStore for FaultyStore {
         at: Timestamp,
     ) -> Result<Option<ApiKey>, StoreError> {
         self.around(Call::Revoke, self.inner.revoke(workspace, id, at)).await
+    }
+
+    async fn scan(&self, after: Option<KeyId>, limit: usize) -> Result<Vec<StoredKey>, StoreError> {
+        self.inner.scan(after, limit).await
+    }
+
+    async fn import(&self, records: &[StoredKey]) -> Result<Imported, StoreError> {
+        self.inner.import(records).await
+    }
+
+    async fn seal(&self, sealed: bool) -> Result<(), StoreError> {
+        self.inner.seal(sealed).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -121,7 +121,32 @@ impl ApiKey {
         }
         changes
     }
+
+    /// Brings this record together with `other`, the same key as another store has it: revoked wins
+    /// over active, and where both are revoked this record stays as it is.
+    ///
+    /// Returns whether anything changed.
+    ///
+    /// # Errors
+    ///
+    /// When the two differ in anything that is settled when a key is made. Nothing has changed then.
+    pub fn absorb(&mut self, other: &Self) -> Result<bool, DifferentKey> {
+        let as_other = Self { status: other.status, updated_at: other.updated_at, ..self.clone() };
+        if as_other != *other {
+            return Err(DifferentKey);
+        }
+        let changes = self.status == Status::Active && other.status == Status::Revoked;
+        if changes {
+            *self = as_other;
+        }
+        Ok(changes)
+    }
 }
+
+/// Two records that are not the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the records are different keys")]
+pub struct DifferentKey;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,8 @@
 //! The reference driver: everything in the memory of one process, gone when it ends.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::id::{KeyId, WorkspaceId};
 use crate::key::ApiKey;
 use crate::secret::KeyDigest;
-use crate::store::{KeyStore, ListPosition, StoreError, StoredKey, Unique};
+use crate::store::{Imported, KeyStore, ListPosition, StoreError, StoredKey, Unique};
 
 /// A [`KeyStore`] that is durable for as long as its process lives. For trying out, for tests, and
 /// as the specification that other drivers are compared with.
@@ -22,7 +23,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct State {
     closed: bool,
-    records: HashMap<KeyId, StoredKey>,
+    sealed: bool,
+    records: BTreeMap<KeyId, StoredKey>,
     digests: HashMap<KeyDigest, KeyId>,
     /// Newest first, equal times by id: the order of the list.
     order: BTreeSet<(WorkspaceId, Reverse<Timestamp>, KeyId)>,
@@ -42,27 +44,62 @@ impl MemoryStore {
             Ok(state)
         }
     }
+
+    /// As [`MemoryStore::open`], for a change.
+    fn unsealed(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = self.open()?;
+        if state.sealed { Err(StoreError::Sealed) } else { Ok(state) }
+    }
 }
 
 impl State {
     fn in_workspace(&self, workspace: WorkspaceId, id: KeyId) -> Option<&StoredKey> {
         self.records.get(&id).filter(|stored| stored.key.workspace_id == workspace)
     }
+
+    /// Fails where the record could not be added.
+    fn vacant(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
+        if self.records.contains_key(&key.id) {
+            Err(StoreError::Conflict(Unique::Id))
+        } else if self.digests.contains_key(digest) {
+            Err(StoreError::Conflict(Unique::Digest))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn add(&mut self, stored: StoredKey) {
+        let key = &stored.key;
+        self.digests.insert(stored.digest, key.id);
+        self.order.insert((key.workspace_id, Reverse(key.created_at), key.id));
+        self.records.insert(key.id, stored);
+    }
+
+    /// What becomes of an imported record: itself where it is new, what it makes of the one that is
+    /// there, or nothing.
+    fn absorb(&self, given: &StoredKey) -> Result<Option<StoredKey>, StoreError> {
+        let Some(known) = self.records.get(&given.key.id) else {
+            return self.vacant(&given.key, &given.digest).map(|()| Some(given.clone()));
+        };
+        let mut stored = known.clone();
+        let same = stored.digest == given.digest;
+        match stored.key.absorb(&given.key) {
+            Ok(changed) if same => Ok(changed.then_some(stored)),
+            _ => Err(StoreError::Conflict(Unique::Id)),
+        }
+    }
 }
 
 #[async_trait]
 impl KeyStore for MemoryStore {
+    fn exclusive(&self) -> bool {
+        true
+    }
+
     async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
-        let mut state = self.open()?;
-        if state.records.contains_key(&key.id) {
-            return Err(StoreError::Conflict(Unique::Id));
-        }
-        if state.digests.contains_key(digest) {
-            return Err(StoreError::Conflict(Unique::Digest));
-        }
-        state.digests.insert(*digest, key.id);
-        state.order.insert((key.workspace_id, Reverse(key.created_at), key.id));
-        state.records.insert(key.id, StoredKey { key: key.clone(), digest: *digest });
+        let mut state = self.unsealed()?;
+        state.vacant(key, digest)?;
+        state.add(StoredKey { key: key.clone(), digest: *digest });
         Ok(())
     }
 
@@ -86,7 +123,6 @@ impl KeyStore for MemoryStore {
         after: Option<ListPosition>,
         limit: usize,
     ) -> Result<Vec<ApiKey>, StoreError> {
-        use std::ops::Bound::{Excluded, Included, Unbounded};
         let state = self.open()?;
         let start = match after {
             Some(position) => Excluded((workspace, Reverse(position.created_at), position.id)),
@@ -109,12 +145,45 @@ impl KeyStore for MemoryStore {
         id: KeyId,
         at: Timestamp,
     ) -> Result<Option<ApiKey>, StoreError> {
-        let mut state = self.open()?;
+        let mut state = self.unsealed()?;
         let record = state.records.get_mut(&id).filter(|it| it.key.workspace_id == workspace);
         Ok(record.map(|stored| {
             stored.key.revoke(at);
             stored.key.clone()
         }))
+    }
+
+    async fn scan(&self, after: Option<KeyId>, limit: usize) -> Result<Vec<StoredKey>, StoreError> {
+        let state = self.open()?;
+        let start = after.map_or(Unbounded, Excluded);
+        let page = state.records.range((start, Unbounded)).take(limit);
+        Ok(page.map(|(_, stored)| stored.clone()).collect())
+    }
+
+    async fn import(&self, records: &[StoredKey]) -> Result<Imported, StoreError> {
+        let mut state = self.unsealed()?;
+        let changes: Vec<Option<StoredKey>> =
+            records.iter().map(|given| state.absorb(given)).collect::<Result<_, _>>()?;
+        let mut imported = Imported::default();
+        for change in changes {
+            match change {
+                None => imported.unchanged += 1,
+                Some(stored) if state.records.contains_key(&stored.key.id) => {
+                    imported.revoked += 1;
+                    state.records.insert(stored.key.id, stored);
+                }
+                Some(stored) => {
+                    imported.added += 1;
+                    state.add(stored);
+                }
+            }
+        }
+        Ok(imported)
+    }
+
+    async fn seal(&self, sealed: bool) -> Result<(), StoreError> {
+        self.open()?.sealed = sealed;
+        Ok(())
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

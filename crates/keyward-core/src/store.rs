@@ -29,6 +29,9 @@ pub enum StoreError {
     /// it. Trying again later may help.
     #[error("the store is unavailable")]
     Unavailable(#[source] BoxError),
+    /// The store is sealed, see [`KeyStore::seal`]. Nothing was changed.
+    #[error("the store is sealed")]
+    Sealed,
     /// What was read is not what this version writes. Trying again does not help.
     #[error("a stored record is damaged")]
     Corrupt(#[source] BoxError),
@@ -76,6 +79,25 @@ impl From<&ApiKey> for ListPosition {
     }
 }
 
+/// What [`KeyStore::import`] did with the records that it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Imported {
+    /// Records that were not there.
+    pub added: u64,
+    /// Records that were there, active, and were given revoked.
+    pub revoked: u64,
+    /// Records that were there as they should be.
+    pub unchanged: u64,
+}
+
+impl std::ops::AddAssign for Imported {
+    fn add_assign(&mut self, other: Self) {
+        self.added += other.added;
+        self.revoked += other.revoked;
+        self.unchanged += other.unchanged;
+    }
+}
+
 /// A store of keys.
 ///
 /// # What holds for every method
@@ -97,17 +119,33 @@ impl From<&ApiKey> for ListPosition {
 ///
 /// # Who else writes
 ///
-/// A store is **exclusive**: only this process writes it, as for RocksDB, which locks its
-/// directory. The process that changes a record is then the one that remembers it, and it forgets
-/// the record before it answers.
+/// A store is either **exclusive** or **shared**, and says which ([`KeyStore::exclusive`]).
+///
+/// - *Exclusive*: only this process writes it, as for RocksDB, which locks its directory. The
+///   process that changes a record is then the one that remembers it, and it forgets the record
+///   before it answers.
+/// - *Shared*: others may write it too, as for Postgres: the other nodes, or a person with `psql`.
+///   What this process remembers of a record may have changed since, so it asks the store at every
+///   verification.
+///
+/// All that holds for every method holds for a shared store over all processes: a call that begins
+/// on one node after a change was answered on another sees that change.
+///
+/// # Moving to another store
+///
+/// `keyward copy` reads one store with [`KeyStore::scan`] and writes another with
+/// [`KeyStore::import`]; [`KeyStore::seal`] keeps the first from changing meanwhile, and afterwards.
 #[async_trait]
 pub trait KeyStore: Send + Sync + 'static {
+    /// Whether only this process writes the store. Never changes while the store is open.
+    fn exclusive(&self) -> bool;
+
     /// Adds a record under its digest.
     ///
     /// # Errors
     ///
     /// [`StoreError::Conflict`] when the id or the digest is taken, in whatever workspace; the
-    /// record that was there stays as it is.
+    /// record that was there stays as it is. [`StoreError::Sealed`] in a sealed store.
     async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError>;
 
     /// The record `id` of `workspace`, whatever its status. `None` where there is no such id and
@@ -140,12 +178,40 @@ pub trait KeyStore: Send + Sync + 'static {
     ///
     /// Revoked is terminal: no sequence of calls, no crash and no reopening makes the record
     /// active again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Sealed`] in a sealed store, unless the answer is `None`: there either will do.
     async fn revoke(
         &self,
         workspace: WorkspaceId,
         id: KeyId,
         at: Timestamp,
     ) -> Result<Option<ApiKey>, StoreError>;
+
+    /// One page of all records of all workspaces, by ascending [`ApiKey::id`]: at most `limit`,
+    /// behind the id `after` where it is given. Fewer than `limit` mean that there are no more; a
+    /// `limit` of zero gives none. Pages are what those of [`KeyStore::list`] are.
+    async fn scan(&self, after: Option<KeyId>, limit: usize) -> Result<Vec<StoredKey>, StoreError>;
+
+    /// Adds records of another store, all or none, as [`ApiKey::absorb`] says where a record with
+    /// the same id and digest is there already: revoked wins, and importing again changes nothing.
+    /// No two of `records` share an id or a digest; they may be many thousands.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] when an id is taken by a record that is a different key, or a digest
+    /// by a record with another id. [`StoreError::Sealed`] in a sealed store.
+    async fn import(&self, records: &[StoredKey]) -> Result<Imported, StoreError>;
+
+    /// Seals the store or, with `false`, unseals it. What it is already it stays.
+    ///
+    /// A sealed store is one that was left, or is being left, for another: [`KeyStore::create`],
+    /// [`KeyStore::revoke`] and [`KeyStore::import`] answer [`StoreError::Sealed`] and change
+    /// nothing, whoever calls them. Everything else goes on as before, [`KeyStore::ready`]
+    /// included. When sealing has answered, no change that had begun before is still to come. The
+    /// seal is kept as records are: it outlives closing and crashes.
+    async fn seal(&self, sealed: bool) -> Result<(), StoreError>;
 
     /// Answers when the store can be read and written now.
     async fn ready(&self) -> Result<(), StoreError>;

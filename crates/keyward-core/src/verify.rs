@@ -121,17 +121,19 @@ pub struct Verifier {
 
 impl Verifier {
     /// A verifier of keys of `format` in `store`, which remembers up to `cache_entries` records and
-    /// has at most `miss_concurrency` reads of the store under way.
+    /// has at most `miss_concurrency` reads of the store under way. Of a store that others write too
+    /// it remembers nothing.
     pub fn new(
         store: Arc<dyn KeyStore>,
         format: KeyFormat,
         cache_entries: usize,
         miss_concurrency: usize,
     ) -> Self {
+        let remembered = if store.exclusive() { cache_entries } else { 0 };
         Self {
             store,
             format,
-            cache: RecordCache::new(cache_entries),
+            cache: RecordCache::new(remembered),
             lookups: Lookups { most: miss_concurrency, ..Lookups::default() },
         }
     }

@@ -36,7 +36,7 @@ use keyward_core::clock::Timestamp;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
-use keyward_core::store::{KeyStore, ListPosition, StoreError, StoredKey};
+use keyward_core::store::{Imported, KeyStore, ListPosition, StoreError, StoredKey};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use crate::error::{Fault, OpenError};
@@ -148,6 +148,10 @@ impl RocksStore {
 
 #[async_trait]
 impl KeyStore for RocksStore {
+    fn exclusive(&self) -> bool {
+        true
+    }
+
     async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
         let stored = Box::new(StoredKey { key: key.clone(), digest: *digest });
         self.change(|answer| Change::Create { stored, answer }).await
@@ -183,6 +187,18 @@ impl KeyStore for RocksStore {
         at: Timestamp,
     ) -> Result<Option<ApiKey>, StoreError> {
         self.change(|answer| Change::Revoke { workspace, id, at, answer }).await
+    }
+
+    async fn scan(&self, _: Option<KeyId>, _: usize) -> Result<Vec<StoredKey>, StoreError> {
+        Err(unavailable("this driver cannot be copied yet"))
+    }
+
+    async fn import(&self, _: &[StoredKey]) -> Result<Imported, StoreError> {
+        Err(unavailable("this driver cannot be copied yet"))
+    }
+
+    async fn seal(&self, _: bool) -> Result<(), StoreError> {
+        Err(unavailable("this driver cannot be copied yet"))
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use keyward_core::id::{AccountId, WorkspaceId};
 use zeroize::Zeroizing;
 
+use crate::drivers::Storage;
 use crate::token::{ClaimNames, Secrets};
 
 /// Issues workspace-scoped API keys, lists them, revokes them and, above all, verifies them.
@@ -37,6 +38,9 @@ pub enum Command {
 pub struct ServeOptions {
     #[command(flatten)]
     pub storage: StorageOption,
+
+    #[command(flatten)]
+    pub pool: PoolOptions,
 
     /// Address to listen on; port 0 picks a free one, and the line that is printed when the server is
     /// ready tells it.
@@ -67,16 +71,53 @@ pub struct ServeOptions {
 /// Where keys are stored.
 #[derive(Debug, Args)]
 pub struct StorageOption {
-    /// Where keys are stored: `rocksdb://DIR` (relative), `rocksdb:///DIR` (absolute), or
-    /// `memory://` (gone when the process ends).
+    /// Where keys are stored: `rocksdb://DIR` (relative), `rocksdb:///DIR` (absolute),
+    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`, or `memory://` (gone when
+    /// the process ends).
     #[arg(
         long,
         env = "KEYWARD_STORAGE",
         hide_env_values = true,
         value_name = "URL",
-        default_value = "rocksdb://data"
+        default_value = "rocksdb://data",
+        conflicts_with = "storage_file"
     )]
-    pub storage: String,
+    storage: String,
+
+    /// File that holds the URL, which may have a password in it.
+    #[arg(long, env = "KEYWARD_STORAGE_FILE", value_name = "FILE")]
+    storage_file: Option<PathBuf>,
+}
+
+impl StorageOption {
+    /// The storage that was named.
+    pub fn parse(&self) -> anyhow::Result<Storage> {
+        Storage::parse(&url(&self.storage, self.storage_file.as_deref())?)
+    }
+}
+
+/// A storage URL, as given or as it stands in a file.
+pub fn url(given: &str, file: Option<&Path>) -> anyhow::Result<Zeroizing<String>> {
+    let Some(file) = file else { return Ok(Zeroizing::new(given.to_owned())) };
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("the storage URL cannot be read from {}", file.display()))?;
+    let text = Zeroizing::new(text);
+    Ok(Zeroizing::new(text.trim().to_owned()))
+}
+
+/// Connections to the database, where the storage is one.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Postgres")]
+pub struct PoolOptions {
+    /// Connections that this process has to Postgres at most.
+    #[arg(long, env = "KEYWARD_POOL_SIZE", value_name = "N", default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    pub pool_size: u32,
+
+    /// Longest wait for a free connection, or for a new one; then the answer is 503.
+    #[arg(long, env = "KEYWARD_POOL_WAIT", value_name = "TIME", default_value = "500ms",
+        value_parser = time)]
+    pub pool_wait: Duration,
 }
 
 /// How log lines are written.

@@ -4,15 +4,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{bail, ensure};
+use futures_util::future::BoxFuture;
 use keyward_core::memory::MemoryStore;
 use keyward_core::store::KeyStore;
+
+use crate::config::PoolOptions;
 
 /// A kind of storage.
 struct Driver {
     /// The scheme of its URLs.
     scheme: &'static str,
-    /// Opens the storage at what follows the scheme.
-    open: fn(&str) -> anyhow::Result<Arc<dyn KeyStore>>,
+    /// Opens the storage at this URL.
+    open: for<'a> fn(&'a Url, &'a PoolOptions) -> BoxFuture<'a, anyhow::Result<Arc<dyn KeyStore>>>,
     /// The directory of its own in which a secret can be kept, where it has one.
     directory: fn(&str) -> Option<PathBuf>,
 }
@@ -20,13 +23,24 @@ struct Driver {
 const DRIVERS: &[Driver] = &[
     #[cfg(feature = "rocksdb")]
     Driver { scheme: "rocksdb", open: open_rocksdb, directory: |place| Some(place.into()) },
+    #[cfg(feature = "postgres")]
+    Driver { scheme: "postgres", open: open_postgres, directory: |_| None },
+    #[cfg(feature = "postgres")]
+    Driver { scheme: "postgresql", open: open_postgres, directory: |_| None },
     Driver { scheme: "memory", open: open_memory, directory: |_| None },
 ];
+
+/// A URL in two parts: what stands before `://`, and what follows it.
+struct Url {
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only Postgres needs it"))]
+    scheme: &'static str,
+    place: String,
+}
 
 /// Where keys are stored, not opened yet.
 pub struct Storage {
     driver: &'static Driver,
-    place: String,
+    url: Url,
 }
 
 impl Storage {
@@ -44,37 +58,63 @@ impl Storage {
             bail!("the storage is not a URL; this build has {}", schemes());
         };
         match DRIVERS.iter().find(|driver| driver.scheme == scheme) {
-            Some(driver) => Ok(Self { driver, place: place.to_owned() }),
+            Some(driver) => {
+                let url = Url { scheme: driver.scheme, place: place.to_owned() };
+                Ok(Self { driver, url })
+            }
             None => bail!("no storage driver has this scheme; this build has {}", schemes()),
         }
     }
 
     /// The driver's name.
     pub fn name(&self) -> &'static str {
-        self.driver.scheme
+        // One driver has two schemes, because its users write both.
+        if self.driver.scheme == "postgresql" { "postgres" } else { self.driver.scheme }
     }
 
-    /// Opens the storage. May take a while and may block.
-    pub fn open(&self) -> anyhow::Result<Arc<dyn KeyStore>> {
-        (self.driver.open)(&self.place)
+    /// Opens the storage. May take a while.
+    pub async fn open(&self, pool: &PoolOptions) -> anyhow::Result<Arc<dyn KeyStore>> {
+        (self.driver.open)(&self.url, pool).await
     }
 
     /// The storage's own directory, where it has one.
     pub fn directory(&self) -> Option<PathBuf> {
-        (self.driver.directory)(&self.place)
+        (self.driver.directory)(&self.url.place)
     }
 }
 
 #[cfg(feature = "rocksdb")]
-fn open_rocksdb(place: &str) -> anyhow::Result<Arc<dyn KeyStore>> {
-    ensure!(!place.is_empty(), "rocksdb:// needs a directory, such as rocksdb://data");
-    Ok(Arc::new(keyward_rocksdb::RocksStore::open(
-        place.as_ref(),
-        keyward_rocksdb::Settings::default(),
-    )?))
+fn open_rocksdb<'a>(
+    url: &'a Url,
+    _: &'a PoolOptions,
+) -> BoxFuture<'a, anyhow::Result<Arc<dyn KeyStore>>> {
+    use keyward_rocksdb::{RocksStore, Settings};
+    Box::pin(async {
+        ensure!(!url.place.is_empty(), "rocksdb:// needs a directory, such as rocksdb://data");
+        let open = || RocksStore::open(url.place.as_ref(), Settings::default());
+        Ok(Arc::new(tokio::task::block_in_place(open)?) as _)
+    })
 }
 
-fn open_memory(place: &str) -> anyhow::Result<Arc<dyn KeyStore>> {
-    ensure!(place.is_empty(), "memory:// has no place: nothing may follow it");
-    Ok(Arc::new(MemoryStore::new()))
+#[cfg(feature = "postgres")]
+fn open_postgres<'a>(
+    url: &'a Url,
+    pool: &'a PoolOptions,
+) -> BoxFuture<'a, anyhow::Result<Arc<dyn KeyStore>>> {
+    use keyward_postgres::{PostgresStore, Settings};
+    Box::pin(async {
+        let settings = Settings { pool_size: pool.pool_size, pool_wait: pool.pool_wait };
+        let url = format!("{}://{}", url.scheme, url.place);
+        Ok(Arc::new(PostgresStore::connect(&url, settings).await?) as _)
+    })
+}
+
+fn open_memory<'a>(
+    url: &'a Url,
+    _: &'a PoolOptions,
+) -> BoxFuture<'a, anyhow::Result<Arc<dyn KeyStore>>> {
+    Box::pin(async {
+        ensure!(url.place.is_empty(), "memory:// has no place: nothing may follow it");
+        Ok(Arc::new(MemoryStore::new()) as _)
+    })
 }

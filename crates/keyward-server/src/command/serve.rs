@@ -32,11 +32,11 @@ pub fn run(options: &ServeOptions) -> anyhow::Result<()> {
 }
 
 async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
-    let storage = Storage::parse(&options.storage.storage)?;
+    let storage = options.storage.parse()?;
     let stop = stop_signal()?;
     // The address comes first: it is free or not at once, while a storage may take its time.
     let listener = Listener::bind(options.listen)?;
-    let store = tokio::task::block_in_place(|| storage.open())?;
+    let store = storage.open(&options.pool).await?;
     let served = serve_from(options, &storage, Arc::clone(&store), listener, stop).await;
     // Also when it could not even begin: a storage that is not closed has threads at work, which
     // the end of the process would cut down.

@@ -4,12 +4,11 @@ use anyhow::{Context as _, bail};
 use keyward_core::clock::{Clock as _, SystemClock};
 
 use crate::config::TokenOptions;
-use crate::drivers::Storage;
 use crate::token::{self, Mint, parse_scopes};
 
 /// Mints a token and prints it, alone, on standard output.
 pub fn run(options: &TokenOptions) -> anyhow::Result<()> {
-    let storage = Storage::parse(&options.storage.storage)?;
+    let storage = options.storage.parse()?;
     let secrets = match (options.secret.secrets()?, storage.directory()) {
         (Some(secrets), _) => secrets,
         (None, Some(directory)) => token::read_local_secret(&directory)?,

@@ -275,6 +275,9 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable(_) => {
                 Self::unavailable("the storage does not answer").caused_by(error)
             }
+            StoreError::Sealed => Self::unavailable(
+                "the keys are being moved to another storage, or were: this one takes no changes",
+            ),
             StoreError::Conflict(_) | StoreError::Corrupt(_) => Self::internal(error),
         }
     }

@@ -14,7 +14,7 @@ use keyward_core::key::ApiKey;
 use keyward_core::memory::MemoryStore;
 use keyward_core::secret::{KeyDigest, KeyFormat};
 use keyward_core::service::Keys;
-use keyward_core::store::{KeyStore, ListPosition, StoreError, StoredKey};
+use keyward_core::store::{Imported, KeyStore, ListPosition, StoreError, StoredKey};
 use keyward_core::verify::Verifier;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -43,6 +43,10 @@ struct FaultyStore {
 
 #[async_trait]
 impl KeyStore for FaultyStore {
+    fn exclusive(&self) -> bool {
+        self.inner.exclusive()
+    }
+
     async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
         self.inner.create(key, digest).await
     }
@@ -92,6 +96,18 @@ impl KeyStore for FaultyStore {
             self.proceed.notified().await;
         }
         revoked
+    }
+
+    async fn scan(&self, after: Option<KeyId>, limit: usize) -> Result<Vec<StoredKey>, StoreError> {
+        self.inner.scan(after, limit).await
+    }
+
+    async fn import(&self, records: &[StoredKey]) -> Result<Imported, StoreError> {
+        self.inner.import(records).await
+    }
+
+    async fn seal(&self, sealed: bool) -> Result<(), StoreError> {
+        self.inner.seal(sealed).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
