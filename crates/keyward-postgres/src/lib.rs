@@ -1,6 +1,50 @@
-//! The Postgres driver of Keyward.
+//! The Postgres driver of Keyward: the same keys behind any number of nodes.
+//!
+//! | room | holds |
+//! |---|---|
+//! | `migrations/` | the schema, with the triggers that every change goes through |
+//! | `opening` | what must hold of a database before it is used, and its migration |
+//! | `connections` | the pool; time limits; what becomes of a connection that failed |
+//! | `lane` | calls that wait together travel together |
+//! | `reading`, `changing` | the statements |
+//! | `row` | a row, and the record that it is |
+//! | `error` | what went wrong, told apart by SQLSTATE |
+//!
+//! Works behind a pooler in transaction mode (`PgBouncer` 1.21 or later with
+//! `max_prepared_statements`): nothing is left in a session.
 
+mod changing;
+mod connections;
+mod error;
+mod lane;
+mod opening;
+mod reading;
+mod row;
+
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+
+use async_trait::async_trait;
+use keyward_core::clock::Timestamp;
+use keyward_core::id::{KeyId, WorkspaceId};
+use keyward_core::key::ApiKey;
+use keyward_core::secret::KeyDigest;
+use keyward_core::store::{Imported, KeyStore, ListPosition, StoreError, StoredKey};
+use tokio::task::JoinHandle;
+
+use crate::changing::Revocation;
+use crate::connections::Connections;
+pub use crate::error::ConnectError;
+use crate::lane::{Lane, unavailable};
+
+/// Statements with lookups that are under way at once. Few, so that they gather more digests each
+/// when there is much to do; more than one, so that one that is slow does not stop the others.
+const LOOKUP_STATEMENTS: u32 = 4;
+/// Statements with creations. One waits for the disk while the other is gathered.
+const CREATE_STATEMENTS: u32 = 2;
+/// Statements with revocations. Each holds the change clock until it is committed, so a second one
+/// would only wait, and hold a connection.
+const REVOKE_STATEMENTS: u32 = 1;
 
 /// How a store uses its database.
 #[derive(Debug, Clone)]
@@ -11,16 +55,161 @@ pub struct Settings {
     pub pool_wait: Duration,
 }
 
-/// Keys in a Postgres database.
+/// Keys in a Postgres database, which other processes may use too.
 #[derive(Debug)]
-pub struct PostgresStore;
+pub struct PostgresStore {
+    open: RwLock<Option<Open>>,
+}
+
+/// What an open store has.
+#[derive(Debug)]
+struct Open {
+    connections: Arc<Connections>,
+    lanes: Lanes,
+    /// The tasks of the lanes.
+    tasks: [JoinHandle<()>; 3],
+}
+
+/// The ways in. Cloned for each call, so that no lane ends before it is answered.
+#[derive(Debug, Clone)]
+struct Lanes {
+    lookups: Lane<KeyDigest, Option<StoredKey>>,
+    creations: Lane<StoredKey, ()>,
+    revocations: Lane<Revocation, Option<ApiKey>>,
+}
 
 impl PostgresStore {
-    /// Connects.
-    pub async fn connect(
-        _: &str,
-        _: Settings,
-    ) -> Result<keyward_core::memory::MemoryStore, sqlx::Error> {
-        Err(sqlx::Error::PoolClosed)
+    /// Opens the database at `url`, and migrates it where that is needed.
+    ///
+    /// Must be called within a tokio runtime, which the store then uses.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be reached or used; see [`ConnectError`].
+    pub async fn connect(url: &str, settings: Settings) -> Result<Self, ConnectError> {
+        let options = opening::options(url)?;
+        opening::prepare(&options).await?;
+        let pool = Connections::new(options, settings.pool_size, settings.pool_wait);
+        let open = Open::start(Arc::new(pool));
+        Ok(Self { open: RwLock::new(Some(open)) })
+    }
+
+    fn with<T>(&self, what: impl FnOnce(&Open) -> T) -> Result<T, StoreError> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().map(what).ok_or_else(|| unavailable("the store is closed"))
+    }
+
+    fn lanes(&self) -> Result<Lanes, StoreError> {
+        self.with(|open| open.lanes.clone())
+    }
+
+    /// Runs `work` in a task of its own, which a caller who goes away does not stop: a statement that
+    /// is broken off costs its connection.
+    async fn apart<T, W>(&self, work: impl FnOnce(Arc<Connections>) -> W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let work = work(self.with(|open| Arc::clone(&open.connections))?);
+        tokio::spawn(work).await.map_err(|error| StoreError::Unavailable(error.into()))?
+    }
+}
+
+impl Open {
+    fn start(connections: Arc<Connections>) -> Self {
+        let each = [(); 3].map(|()| Arc::clone(&connections));
+        let [for_lookups, for_creations, for_revocations] = each;
+        let (lookups, looking_up) = Lane::start(LOOKUP_STATEMENTS, move |digests| {
+            let connections = Arc::clone(&for_lookups);
+            async move { reading::find(&connections, digests).await }
+        });
+        let (creations, creating) = Lane::start(CREATE_STATEMENTS, move |records| {
+            let connections = Arc::clone(&for_creations);
+            async move { changing::create(&connections, records).await }
+        });
+        let (revocations, revoking) = Lane::start(REVOKE_STATEMENTS, move |asked| {
+            let connections = Arc::clone(&for_revocations);
+            async move { changing::revoke(&connections, asked).await }
+        });
+        Self {
+            connections,
+            lanes: Lanes { lookups, creations, revocations },
+            tasks: [looking_up, creating, revoking],
+        }
+    }
+}
+
+#[async_trait]
+impl KeyStore for PostgresStore {
+    fn exclusive(&self) -> bool {
+        false
+    }
+
+    async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
+        let stored = StoredKey { key: key.clone(), digest: *digest };
+        self.lanes()?.creations.call(stored).await
+    }
+
+    async fn get(
+        &self,
+        workspace: WorkspaceId,
+        id: KeyId,
+    ) -> Result<Option<StoredKey>, StoreError> {
+        self.apart(async move |it| reading::get(&it, workspace, id).await).await
+    }
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<ApiKey>, StoreError> {
+        let found = self.lanes()?.lookups.call(*digest).await?;
+        Ok(found.map(|stored| stored.key))
+    }
+
+    async fn list(
+        &self,
+        workspace: WorkspaceId,
+        after: Option<ListPosition>,
+        limit: usize,
+    ) -> Result<Vec<ApiKey>, StoreError> {
+        let page = self.apart(async move |it| reading::page(&it, workspace, after, limit).await);
+        Ok(page.await?.into_iter().map(|stored| stored.key).collect())
+    }
+
+    async fn revoke(
+        &self,
+        workspace: WorkspaceId,
+        id: KeyId,
+        at: Timestamp,
+    ) -> Result<Option<ApiKey>, StoreError> {
+        self.lanes()?.revocations.call(Revocation { workspace, id, at }).await
+    }
+
+    async fn scan(&self, after: Option<KeyId>, limit: usize) -> Result<Vec<StoredKey>, StoreError> {
+        self.apart(async move |it| reading::scan(&it, after, limit).await).await
+    }
+
+    async fn import(&self, records: &[StoredKey]) -> Result<Imported, StoreError> {
+        let records: Arc<[StoredKey]> = records.into();
+        self.apart(async move |it| changing::import(&it, &records).await).await
+    }
+
+    async fn seal(&self, sealed: bool) -> Result<(), StoreError> {
+        self.apart(async move |it| changing::seal(&it, sealed).await).await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        let writable = self.apart(async move |it| reading::ready(&it).await).await?;
+        if writable { Ok(()) } else { Err(unavailable("the database is read-only")) }
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let open = self.open.write().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Open { connections, lanes, tasks }) = open else { return Ok(()) };
+        // A lane ends when no caller can send to it any more, and none waits.
+        drop(lanes);
+        for task in tasks {
+            // One that panicked has ended too.
+            let _ = task.await;
+        }
+        connections.close().await;
+        Ok(())
     }
 }

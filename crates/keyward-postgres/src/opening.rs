@@ -1,0 +1,164 @@
+//! Opening a database: what must hold of it, and its migration.
+
+use std::borrow::Cow;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use keyward_core::store::BoxError;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+
+use crate::error::ConnectError;
+
+/// Longest time for the first connection, with TLS and log-in.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// What the advisory lock of migrations is called: any number will do that others do not use.
+const MIGRATION_LOCK: i64 = 0x006b_6579_7761_7264;
+/// The features that are used came with Postgres 13.
+const LEAST_SERVER: u32 = 130_000;
+
+/// Parameters of the URL that are understood. Others are refused: one that is misspelt must not be
+/// passed over, and the library would log it together with its value.
+const PARAMETERS: &[&str] = &[
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "user",
+];
+
+/// The migrations of this program, and how they are made.
+fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!();
+    migrator
+        .set_locking(false)
+        // Those that a newer node has made. Whether they matter to us, min_version says.
+        .set_ignore_missing(true)
+        .create_schema("keyward");
+    migrator.dangerous_set_table_name("keyward.migrations");
+    migrator
+}
+
+/// Reads the URL.
+pub fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    for parameter in query.split('&').filter(|it| !it.is_empty()) {
+        let name = parameter.split('=').next().unwrap_or_default();
+        if !PARAMETERS.contains(&name) {
+            let known = PARAMETERS.join(", ");
+            return Err(ConnectError::Url(format!("it may have the parameters {known}").into()));
+        }
+    }
+    let read = PgConnectOptions::from_str(url);
+    // The library's error may repeat parts of the URL.
+    let options = read.map_err(|_| {
+        ConnectError::Url(Cow::Borrowed(
+            "it is postgres://USER:PASSWORD@HOST:PORT/DATABASE, with every special character of the \
+             password as %XX",
+        ))
+    })?;
+    let named = options.get_application_name().is_some();
+    let options = if named { options } else { options.application_name("keyward") };
+    Ok(options.disable_statement_logging())
+}
+
+/// Looks the database over and migrates it where that is needed.
+pub async fn prepare(options: &PgConnectOptions) -> Result<(), ConnectError> {
+    let place = match options.get_socket() {
+        Some(directory) => directory.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    let told = |error: sqlx::Error| ConnectError::from_sqlx(&error, &place);
+    let connected = tokio::time::timeout(CONNECT_LIMIT, options.connect()).await;
+    let mut connection = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(told)?;
+    look_over(&mut connection, &place).await?;
+    if !is_migrated(&mut connection).await.map_err(told)? {
+        migrate(&mut connection, &place).await?;
+    }
+    let needed = needed_version(&mut connection).await.map_err(told)?;
+    let known = migrator().iter().map(|it| it.version).max().unwrap_or_default();
+    if needed > known {
+        return Err(ConnectError::Newer { needed, known });
+    }
+    connection.close().await.map_err(told)
+}
+
+async fn look_over(connection: &mut PgConnection, place: &str) -> Result<(), ConnectError> {
+    if connection.server_version_num().is_some_and(|version| version < LEAST_SERVER) {
+        let version = setting(connection, "server_version", place).await?;
+        return Err(ConnectError::TooOld(version));
+    }
+    let encoding = setting(connection, "server_encoding", place).await?;
+    if encoding != "UTF8" {
+        return Err(ConnectError::Encoding(encoding));
+    }
+    let isolation = setting(connection, "default_transaction_isolation", place).await?;
+    if isolation != "read committed" {
+        return Err(ConnectError::Isolation(isolation));
+    }
+    if setting(connection, "transaction_read_only", place).await? != "off" {
+        return Err(ConnectError::ReadOnly);
+    }
+    if setting(connection, "fsync", place).await? == "off" {
+        tracing::warn!(
+            "Postgres runs with fsync off: a crash of its machine loses what was acknowledged"
+        );
+    }
+    Ok(())
+}
+
+async fn setting(
+    connection: &mut PgConnection,
+    name: &str,
+    place: &str,
+) -> Result<String, ConnectError> {
+    let query = sqlx::query_scalar!(r#"SELECT current_setting($1) AS "value!""#, name);
+    query.fetch_one(connection).await.map_err(|error| ConnectError::from_sqlx(&error, place))
+}
+
+/// Whether every migration of this program was made. Asked first, because a role that may only use
+/// the schema cannot ask in the way of [`migrate`].
+async fn is_migrated(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let there =
+        sqlx::query_scalar!(r#"SELECT to_regclass('keyward.migrations') IS NOT NULL AS "there!""#);
+    if !there.fetch_one(&mut *connection).await? {
+        return Ok(false);
+    }
+    // Not checked at compile time: the table is the migrator's, and so are its columns.
+    let made: Vec<i64> = sqlx::query_scalar("SELECT version FROM keyward.migrations WHERE success")
+        .fetch_all(connection)
+        .await?;
+    Ok(migrator().iter().all(|migration| made.contains(&migration.version)))
+}
+
+/// Makes the migrations that are missing. Any number of nodes may come here at once.
+async fn migrate(connection: &mut PgConnection, place: &str) -> Result<(), ConnectError> {
+    let told = |error: sqlx::Error| ConnectError::from_sqlx(&error, place);
+    let mut transaction = connection.begin().await.map_err(told)?;
+    // A lock of the transaction: one of the session would stay behind on a pooler's connection.
+    sqlx::query!("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
+        .execute(&mut *transaction)
+        .await
+        .map_err(told)?;
+    let migrator = migrator();
+    migrator.run_direct(None, &mut *transaction, false).await.map_err(|error| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => told(error),
+        MigrateError::VersionMismatch(_) | MigrateError::Dirty(_) => {
+            ConnectError::Foreign(Box::new(error))
+        }
+        other => ConnectError::Failed(Box::new(other) as BoxError),
+    })?;
+    transaction.commit().await.map_err(told)
+}
+
+async fn needed_version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!("SELECT min_version FROM keyward.settings").fetch_one(connection).await
+}
