@@ -10,12 +10,15 @@ use keyward_core::store::KeyStore;
 
 use crate::config::PoolOptions;
 
+/// A storage that is being opened.
+type Opening<'a> = BoxFuture<'a, anyhow::Result<Arc<dyn KeyStore>>>;
+
 /// A kind of storage.
 struct Driver {
     /// The scheme of its URLs.
     scheme: &'static str,
     /// Opens the storage at this URL.
-    open: for<'a> fn(&'a Url, &'a PoolOptions) -> BoxFuture<'a, anyhow::Result<Arc<dyn KeyStore>>>,
+    open: for<'a> fn(&'a Url, &'a PoolOptions) -> Opening<'a>,
     /// The directory of its own in which a secret can be kept, where it has one.
     directory: fn(&str) -> Option<PathBuf>,
 }
@@ -84,10 +87,7 @@ impl Storage {
 }
 
 #[cfg(feature = "rocksdb")]
-fn open_rocksdb<'a>(
-    url: &'a Url,
-    _: &'a PoolOptions,
-) -> BoxFuture<'a, anyhow::Result<Arc<dyn KeyStore>>> {
+fn open_rocksdb<'a>(url: &'a Url, _: &'a PoolOptions) -> Opening<'a> {
     use keyward_rocksdb::{RocksStore, Settings};
     Box::pin(async {
         ensure!(!url.place.is_empty(), "rocksdb:// needs a directory, such as rocksdb://data");
@@ -97,10 +97,7 @@ fn open_rocksdb<'a>(
 }
 
 #[cfg(feature = "postgres")]
-fn open_postgres<'a>(
-    url: &'a Url,
-    pool: &'a PoolOptions,
-) -> BoxFuture<'a, anyhow::Result<Arc<dyn KeyStore>>> {
+fn open_postgres<'a>(url: &'a Url, pool: &'a PoolOptions) -> Opening<'a> {
     use keyward_postgres::{PostgresStore, Settings};
     Box::pin(async {
         let settings = Settings { pool_size: pool.pool_size, pool_wait: pool.pool_wait };
@@ -109,10 +106,7 @@ fn open_postgres<'a>(
     })
 }
 
-fn open_memory<'a>(
-    url: &'a Url,
-    _: &'a PoolOptions,
-) -> BoxFuture<'a, anyhow::Result<Arc<dyn KeyStore>>> {
+fn open_memory<'a>(url: &'a Url, _: &'a PoolOptions) -> Opening<'a> {
     Box::pin(async {
         ensure!(url.place.is_empty(), "memory:// has no place: nothing may follow it");
         Ok(Arc::new(MemoryStore::new()) as _)
