@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::process::{self, End};
-use crate::{compile, deny, directions, needs, tell, workspace};
+use crate::{compile, deny, directions, needs, queries, tell, workspace};
 
 const HELP: &str = "\
 Checks all that is not a test, and closes with a line that sums it up.
@@ -17,12 +17,14 @@ Usage: cargo xtask check
   lints          clippy on everything, warnings are errors
   documentation  rustdoc on everything, warnings are errors
   directions     who depends on whom
+  queries        what the Postgres driver was compiled against is what a database says
   lengths        files over 400 lines (told, but no failure)
   licences       cargo-deny: licences, bans and sources of every dependency
   advisories     cargo-deny: known vulnerabilities, where the database can be had
 
 Everything runs in the release profile, so that RocksDB is not compiled again. cargo-deny is
-installed beside what cargo builds when it is not there.";
+installed beside what cargo builds when it is not there. Postgres comes from where `cargo xtask test`
+takes it.";
 
 /// The house rule for the length of a file.
 const LINES: usize = 400;
@@ -46,11 +48,12 @@ impl Verdict {
 
 type Step = (&'static str, fn() -> Result<Verdict>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("formatting", formatting),
     ("lints", lints),
     ("documentation", documentation),
     ("directions", directions::check),
+    ("queries", queries::check),
     ("lengths", lengths),
     ("licences", deny::licences),
     ("advisories", deny::advisories),

@@ -10,6 +10,8 @@ use crate::{process, workspace};
 const CORE: &str = "keyward-core";
 const SERVER: &str = "keyward-server";
 const TESTS: &str = "keyward-tests";
+/// What the tests need and what needs nobody.
+const TEST_POSTGRES: &str = "keyward-test-postgres";
 const XTASK: &str = "xtask";
 
 /// What would tie the domain to a transport, a runtime or a database.
@@ -70,13 +72,13 @@ fn packages(metadata: &Value) -> Vec<Package> {
 
 /// A driver is what is neither of the others.
 fn is_driver(name: &str) -> bool {
-    ![CORE, SERVER, TESTS, XTASK].contains(&name)
+    ![CORE, SERVER, TESTS, TEST_POSTGRES, XTASK].contains(&name)
 }
 
 /// Which of the workspace's packages this one may depend on.
 fn may_depend(package: &str, on: &str) -> bool {
     match package {
-        CORE | XTASK => false,
+        CORE | TEST_POSTGRES | XTASK => false,
         SERVER => on == CORE || is_driver(on),
         TESTS => on != XTASK,
         _driver => on == CORE,
@@ -109,7 +111,8 @@ mod tests {
 
     /// The faults of a house in which one package has one dependency too many.
     fn faults_of(name: &str, on: &str, kind: Option<&str>) -> Vec<String> {
-        let names = [CORE, "keyward-rocksdb", "keyward-postgres", SERVER, TESTS, XTASK];
+        let names =
+            [CORE, "keyward-rocksdb", "keyward-postgres", SERVER, TESTS, TEST_POSTGRES, XTASK];
         let house: Vec<Value> = names
             .iter()
             .map(|&package| {
@@ -129,6 +132,7 @@ mod tests {
             (SERVER, CORE),
             (SERVER, "keyward-rocksdb"),
             (SERVER, "warp"),
+            (TESTS, TEST_POSTGRES),
             (TESTS, SERVER),
             (XTASK, "anyhow"),
         ] {
@@ -145,6 +149,8 @@ mod tests {
             ("keyward-rocksdb", SERVER),
             ("keyward-rocksdb", "warp"),
             (SERVER, TESTS),
+            (SERVER, TEST_POSTGRES),
+            (TEST_POSTGRES, "keyward-postgres"),
             (TESTS, XTASK),
             (XTASK, CORE),
         ] {

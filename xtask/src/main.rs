@@ -1,4 +1,4 @@
-//! The chores of this repository: `cargo xtask serve`, `test`, `check` and `bench`.
+//! The chores of this repository: `cargo xtask serve`, `test`, `check`, `bench` and `queries`.
 //!
 //! Everything here runs before anything else was built, so it depends on no crate of the workspace
 //! and on next to nothing besides, and is compiled in seconds.
@@ -11,7 +11,9 @@ mod deny;
 mod directions;
 mod libclang;
 mod needs;
+mod postgres;
 mod process;
+mod queries;
 mod serve;
 mod suite;
 mod tell;
@@ -28,10 +30,11 @@ The chores of this repository.
 Usage: cargo xtask <command> [arguments]
 
 Commands:
-  serve   build the server, start it, and print three curl commands that work as pasted
-  test    run every test, driver by driver, and close with a table
-  check   formatting, lints, documentation, dependency directions, licences, advisories
-  bench   build and run the benchmark
+  serve    build the server, start it, and print three curl commands that work as pasted
+  test     run every test, driver by driver, and close with a table
+  check    formatting, lints, documentation, dependency directions, licences, advisories
+  bench    build and run the benchmark
+  queries  write down what the Postgres driver's queries are compiled against
 
 `cargo xtask <command> --help` says more.";
 
@@ -61,6 +64,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         "test" => test::run(rest),
         "check" => check::run(rest),
         "bench" => bench::run(rest),
+        "queries" => queries::run(rest),
         "help" | "-h" | "--help" => {
             tell::say(HELP);
             Ok(ExitCode::SUCCESS)

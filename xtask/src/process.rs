@@ -50,6 +50,11 @@ fn asked_to_end() -> bool {
     ASKED_TO_END.swap(false, Ordering::SeqCst)
 }
 
+/// Fails with [`Interrupted`] when a signal to end came.
+pub fn fail_if_asked_to_end() -> Result<()> {
+    if asked_to_end() { Err(Interrupted.into()) } else { Ok(()) }
+}
+
 /// What becomes of the watched program when this one is asked to end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum OnSignal {
