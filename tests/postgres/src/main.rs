@@ -50,8 +50,8 @@ async fn run(arguments: &Arguments) -> Result<()> {
         () = &mut stop => return starting.await?.end().await,
     };
     eprintln!("Postgres for the tests: {}", server.origin());
-    let served = serve(arguments, &server, stop).await;
-    server.end().await.and(served)
+    let outcome = serve(arguments, &server, stop).await;
+    server.end().await.and(outcome)
 }
 
 async fn serve(

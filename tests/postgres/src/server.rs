@@ -53,8 +53,8 @@ pub struct Server {
 /// A server that is to go when it is no longer needed.
 #[derive(Debug)]
 enum Ours {
-    Container(Container),
-    Cluster(Cluster),
+    Container(Box<Container>),
+    Cluster(Box<Cluster>),
 }
 
 impl Server {
@@ -105,13 +105,13 @@ impl Server {
     async fn contained(options: &Options) -> Result<Self> {
         let container = Container::start(&options.image, &settings(options)).await?;
         let origin = format!("a container of {}", options.image);
-        Ok(Self { url: container.url(), origin, ours: Some(Ours::Container(container)) })
+        Ok(Self { url: container.url(), origin, ours: Some(Ours::Container(Box::new(container))) })
     }
 
     async fn local(programs: &local::Programs, options: &Options) -> Result<Self> {
         let cluster = Cluster::start(programs, &settings(options)).await?;
         let origin = format!("a throw-away cluster of {}", programs.directory().display());
-        Ok(Self { url: cluster.url(), origin, ours: Some(Ours::Cluster(cluster)) })
+        Ok(Self { url: cluster.url(), origin, ours: Some(Ours::Cluster(Box::new(cluster))) })
     }
 
     /// Asks the server for its version, which is also the proof that it answers.
