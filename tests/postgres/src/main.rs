@@ -24,8 +24,8 @@ struct Arguments {
     #[command(flatten)]
     server: Options,
 
-    /// Provide a database in which the SQL files of this directory were run, in the order of their
-    /// names, instead of an empty server.
+    /// Provide a database in which the SQL files of this directory were run in the schema `keyward`,
+    /// in the order of their names, instead of an empty server.
     #[arg(long, value_name = "DIR")]
     migrations: Option<PathBuf>,
 }
@@ -82,6 +82,8 @@ async fn migrated(server: &Server, directory: &Path) -> Result<Database> {
     files.sort();
     let database = Database::create(server.url())?;
     let mut connection = PgConnection::connect(database.url()).await?;
+    // The driver has made it before it comes to the first migration.
+    sqlx::raw_sql("CREATE SCHEMA keyward").execute(&mut connection).await?;
     for file in files {
         let sql = std::fs::read_to_string(&file)?;
         let run = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await;
