@@ -2,11 +2,16 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyward_core::memory::MemoryStore;
 use keyward_core::store::KeyStore;
-use keyward_rocksdb::{RocksStore, Settings};
+use keyward_postgres::PostgresStore;
+use keyward_rocksdb::RocksStore;
+use keyward_test_postgres::database::Database;
 use tempfile::TempDir;
+
+use crate::postgres;
 
 /// Makes stores of one driver. Each value has a place of its own, empty at first, which goes when
 /// the value is dropped.
@@ -47,7 +52,27 @@ impl Driver for Rocks {
     }
 
     async fn open(&self) -> Arc<dyn KeyStore> {
-        let store = RocksStore::open(self.directory.path(), Settings::default());
+        let store = RocksStore::open(self.directory.path(), keyward_rocksdb::Settings::default());
+        Arc::new(store.expect("the store opens"))
+    }
+}
+
+/// [`PostgresStore`] in a database of its own.
+#[derive(Debug)]
+pub struct Postgres {
+    database: Database,
+}
+
+impl Driver for Postgres {
+    fn new() -> Self {
+        Self { database: postgres::database() }
+    }
+
+    async fn open(&self) -> Arc<dyn KeyStore> {
+        // As the server has it where no flag says otherwise, but with patience for a busy machine.
+        let settings =
+            keyward_postgres::Settings { pool_size: 10, pool_wait: Duration::from_secs(30) };
+        let store = PostgresStore::connect(self.database.url(), settings).await;
         Arc::new(store.expect("the store opens"))
     }
 }

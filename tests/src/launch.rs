@@ -6,12 +6,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use keyward_test_postgres::database::Database;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use crate::server::Server;
-use crate::tokens;
 use crate::wait::{eventually, soon};
+use crate::{postgres, tokens};
 
 /// Where the keys of a server are, for as long as anybody may start one there.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub enum Storage {
     Memory,
     /// In a RocksDB directory, which goes with the last clone of this value.
     Rocks(Arc<TempDir>),
+    /// In a Postgres database, which goes with the last clone of this value.
+    Postgres(Arc<Database>),
 }
 
 impl Storage {
@@ -29,6 +32,7 @@ impl Storage {
         match std::env::var("KEYWARD_TEST_DRIVER").as_deref() {
             Ok("memory") => Self::Memory,
             Ok("rocksdb") | Err(_) => Self::rocksdb(),
+            Ok("postgres") => Self::postgres(),
             Ok(other) => {
                 panic!("KEYWARD_TEST_DRIVER names the driver {other:?}, which is not known")
             }
@@ -40,19 +44,27 @@ impl Storage {
         Self::Rocks(Arc::new(TempDir::new().expect("there is room for a directory")))
     }
 
+    /// An empty Postgres database, whatever driver is tested.
+    pub fn postgres() -> Self {
+        Self::Postgres(Arc::new(postgres::database()))
+    }
+
     /// The directory, where there is one. It is the server's alone.
     pub fn directory(&self) -> Option<PathBuf> {
         match self {
-            Self::Memory => None,
+            Self::Memory | Self::Postgres(_) => None,
             Self::Rocks(directory) => Some(directory.path().join("data")),
         }
     }
 
     /// As `--storage` takes it.
     pub fn url(&self) -> String {
-        match self.directory() {
-            None => "memory://".into(),
-            Some(directory) => format!("rocksdb://{}", directory.display()),
+        match self {
+            Self::Memory => "memory://".into(),
+            Self::Rocks(directory) => {
+                format!("rocksdb://{}", directory.path().join("data").display())
+            }
+            Self::Postgres(database) => database.url().into(),
         }
     }
 
@@ -61,6 +73,7 @@ impl Storage {
         match self {
             Self::Memory => "memory",
             Self::Rocks(_) => "rocksdb",
+            Self::Postgres(_) => "postgres",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cases`] | the conformance list: what every storage driver must do, written once |
 //! | [`drivers`] | the drivers that the list is run on |
+//! | [`postgres`] | databases for the Postgres driver |
 //! | [`records`] | records to store |
 //! | [`service`] | a service over a store, as the server puts it together |
 //! | [`faulty`] | a store that pauses and fails when it is told to |
@@ -25,6 +26,7 @@ pub mod drivers;
 pub mod faulty;
 pub mod identity;
 pub mod launch;
+pub mod postgres;
 pub mod raw;
 pub mod records;
 pub mod server;

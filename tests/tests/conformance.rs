@@ -1,7 +1,7 @@
 //! The conformance list on every driver. The names begin with the driver's.
 
 use keyward_tests::cases;
-use keyward_tests::drivers::{Driver, Memory, Rocks};
+use keyward_tests::drivers::{Driver, Memory, Postgres, Rocks};
 use keyward_tests::wait::soon;
 use keyward_tests::{for_every_case, for_every_durable_case};
 
@@ -37,4 +37,11 @@ mod rocksdb {
 
     for_every_case!(on_a_store, Rocks);
     for_every_durable_case!(on_a_driver, Rocks);
+}
+
+mod postgres {
+    use super::*;
+
+    for_every_case!(on_a_store, Postgres);
+    for_every_durable_case!(on_a_driver, Postgres);
 }

@@ -40,10 +40,19 @@ pub fn shown(arguments: &[&str]) -> Result<()> {
 
 /// As [`shown`], and returns what cargo told in JSON, if the arguments ask for that.
 pub fn messages(arguments: &[&str]) -> Result<Vec<Value>> {
+    messages_in(&workspace::root(), arguments)
+}
+
+/// As [`messages`], for a workspace that may be another. It is built into the directory of this one.
+pub fn messages_in(root: &Path, arguments: &[&str]) -> Result<Vec<Value>> {
     let mut found = Vec::new();
     let colour = if std::io::stderr().is_terminal() { "always" } else { "auto" };
     let mut cargo = workspace::cargo();
-    cargo.args(arguments).env("CARGO_TERM_COLOR", colour);
+    cargo
+        .args(arguments)
+        .current_dir(root)
+        .env("CARGO_TARGET_DIR", workspace::target())
+        .env("CARGO_TERM_COLOR", colour);
     let end = with_progress(&mut cargo, "building", &mut |live, event| {
         match event {
             Event::Out(line) => {

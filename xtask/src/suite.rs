@@ -1,6 +1,7 @@
 //! Running the programs that `cargo test` would run, and reading off how they went.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -67,6 +68,32 @@ fn executable(message: &Value) -> Option<Executable> {
     })
 }
 
+#[cfg(test)]
+impl Executables {
+    /// Suites of these names, of programs that are not there.
+    pub fn with_suites(names: &[&str]) -> Self {
+        let suite = |&name: &&str| {
+            let (path, directory) = (PathBuf::new(), PathBuf::new());
+            (name.to_owned(), Executable { name: name.to_owned(), path, directory })
+        };
+        Self { unit: Vec::new(), suites: names.iter().map(suite).collect() }
+    }
+}
+
+/// Something that tests are told by their environment.
+#[derive(Debug, Clone)]
+pub struct Variable {
+    name: &'static str,
+    value: OsString,
+}
+
+impl Variable {
+    /// A variable with this value.
+    pub fn new(name: &'static str, value: impl Into<OsString>) -> Self {
+        Self { name, value: value.into() }
+    }
+}
+
 /// What became of some tests.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Tally {
@@ -84,10 +111,10 @@ impl std::ops::AddAssign for Tally {
     }
 }
 
-/// Runs one program of tests on a driver. Failures are shown in full, all else is only counted.
+/// Runs one program of tests. Failures are shown in full, all else is only counted.
 pub fn run(
     executable: &Executable,
-    driver: Option<&str>,
+    environment: &[Variable],
     arguments: &[String],
     live: &mut Live,
     title: &str,
@@ -104,11 +131,9 @@ pub fn run(
         .env("CARGO_MANIFEST_DIR", &executable.directory)
         .env("KEYWARD_BIN", workspace::keyward())
         .env("PATH", workspace::search_path())
+        .envs(environment.iter().map(|variable| (variable.name, &variable.value)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    if let Some(driver) = driver {
-        command.env("KEYWARD_TEST_DRIVER", driver);
-    }
     let mut report = Report::default();
     let begun = Instant::now();
     let end = process::watch(&mut command, Some(LIMIT), OnSignal::Kill, &mut |event| {

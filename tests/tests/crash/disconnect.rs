@@ -15,7 +15,7 @@ const ROUNDS: usize = 150;
 /// with its client between the write and the eviction leaves the key active in memory for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_whose_client_is_gone_is_whole_or_absent() {
-    let server = Launch::on(Storage::rocksdb()).start().await;
+    let server = Launch::on(Storage::new()).start().await;
     let tenant = server.tenant();
     let (mut revoked, mut active) = (0, Vec::new());
     for round in 0..ROUNDS {

@@ -10,7 +10,7 @@ const BODY: &str = r#"{"name":"made at the very end"}"#;
 
 #[tokio::test]
 async fn what_is_under_way_is_finished_before_the_end() {
-    let launch = Launch::on(Storage::rocksdb());
+    let launch = Launch::on(Storage::new());
     let mut server = launch.start().await;
     let tenant = server.tenant();
     let mut under_way = server.raw().await;
@@ -39,7 +39,7 @@ async fn what_is_under_way_is_finished_before_the_end() {
 
 #[tokio::test]
 async fn a_request_that_never_ends_does_not_keep_the_server_from_ending() {
-    let launch = Launch::on(Storage::rocksdb()).flag("--request-timeout", "1s");
+    let launch = Launch::on(Storage::new()).flag("--request-timeout", "1s");
     let mut server = launch.flag("--header-timeout", "1s").start().await;
     let tenant = server.tenant();
     let mut stalled = server.raw().await;
@@ -55,7 +55,7 @@ async fn a_request_that_never_ends_does_not_keep_the_server_from_ending() {
 #[tokio::test]
 async fn either_signal_ends_the_server_with_success() {
     for signal in [Signal::TERM, Signal::INT] {
-        let mut server = Launch::on(Storage::rocksdb()).start().await;
+        let mut server = Launch::on(Storage::new()).start().await;
         server.tenant().create("a").await;
         kill_process(server.pid(), signal).unwrap();
         let ended = server.finish().await;
@@ -84,7 +84,7 @@ async fn a_directory_that_another_server_has_is_refused_in_one_sentence() {
 
 #[tokio::test]
 async fn a_second_start_finds_the_same_keys() {
-    let launch = Launch::on(Storage::rocksdb());
+    let launch = Launch::on(Storage::new());
     let server = launch.start().await;
     let tenant = server.tenant();
     for n in 0..20 {

@@ -28,7 +28,7 @@ enum Known {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_outlives_twenty_kills() {
-    let launch = Launch::on(Storage::rocksdb());
+    let launch = Launch::on(Storage::new());
     let mut server = launch.start().await;
     let tenant = server.tenant();
     let mut known = HashMap::new();
