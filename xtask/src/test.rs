@@ -49,11 +49,12 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     }
     let executables = suite::build()?;
     let jobs = selection.jobs(&executables)?;
-    let needs: Vec<Need> = jobs.iter().flat_map(|job| job.needs()).copied().collect();
+    let needs: Vec<Need> = jobs.iter().flat_map(Job::needs).copied().collect();
     needs::require(&needs)?;
-    let postgres = match jobs.iter().any(Job::uses_postgres) {
-        true => Some(Postgres::start(&selection.postgres)?),
-        false => None,
+    let postgres = if jobs.iter().any(Job::uses_postgres) {
+        Some(Postgres::start(&selection.postgres)?)
+    } else {
+        None
     };
     if let Some(postgres) = &postgres {
         environment.push(Variable::new("KEYWARD_TEST_POSTGRES_URL", postgres.url()));
