@@ -57,6 +57,14 @@ impl Storage {
         }
     }
 
+    /// The database, where there is one.
+    pub fn database(&self) -> Option<&Database> {
+        match self {
+            Self::Memory | Self::Rocks(_) => None,
+            Self::Postgres(database) => Some(database),
+        }
+    }
+
     /// As `--storage` takes it.
     pub fn url(&self) -> String {
         match self {
@@ -88,6 +96,7 @@ impl Default for Storage {
 #[derive(Debug, Clone)]
 pub struct Launch {
     storage: Storage,
+    binary: PathBuf,
     secret: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -106,10 +115,17 @@ impl Launch {
         Self {
             environment: vec![("KEYWARD_TOKEN_SECRET".into(), secret.clone())],
             storage,
+            binary: binary(),
             secret,
             arguments: Vec::new(),
             file_size_signal_ignored: false,
         }
+    }
+
+    /// Starts this binary instead of the one under test.
+    #[must_use]
+    pub fn binary(self, binary: PathBuf) -> Self {
+        Self { binary, ..self }
     }
 
     /// Adds a flag with its value.
@@ -168,10 +184,10 @@ impl Launch {
     fn command(&self) -> Command {
         let mut command = if self.file_size_signal_ignored {
             let mut shell = bare("/bin/sh");
-            shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(binary());
+            shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(&self.binary);
             shell
         } else {
-            bare(binary())
+            bare(&self.binary)
         };
         command.arg("serve").args(["--listen", "127.0.0.1:0"]);
         command.args(["--storage", &self.storage.url()]);

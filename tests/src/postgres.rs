@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use keyward_test_postgres::database::Database;
 use keyward_test_postgres::lease::Lease;
 use keyward_test_postgres::server::URL_VARIABLE;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 /// An empty database of its own, which goes with the value, on the server that all tests share.
 pub fn database() -> Database {
@@ -24,4 +25,24 @@ fn server() -> &'static str {
         }
     });
     url
+}
+
+/// All that the database keeps in the schema `keyward`: each table with its rows as text.
+pub async fn contents(database: &Database) -> Vec<(String, String)> {
+    let connection = PgConnection::connect(database.url()).await;
+    let mut connection = connection.expect("the database is there");
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'keyward'",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .expect("every database has a catalogue");
+    let mut contents = Vec::new();
+    for table in tables {
+        let rows = format!("SELECT row::text FROM keyward.{table} AS row");
+        let rows = sqlx::query_scalar(AssertSqlSafe(rows)).fetch_all(&mut connection).await;
+        let rows: Vec<String> = rows.expect("the owner of the database may read the table");
+        contents.push((table, rows.join("\n")));
+    }
+    contents
 }

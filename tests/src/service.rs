@@ -16,6 +16,7 @@ use crate::records::{format, id, workspace};
 /// The service and the verifier of one workspace.
 #[derive(Clone)]
 pub struct Service {
+    exclusive: bool,
     keys: Arc<Keys>,
     verifier: Arc<Verifier>,
     workspace: WorkspaceId,
@@ -43,11 +44,12 @@ impl Service {
     /// A service over `store` that remembers up to `cache_entries` records and has at most
     /// `miss_concurrency` lookups under way.
     pub fn over(store: Arc<dyn KeyStore>, cache_entries: usize, miss_concurrency: usize) -> Self {
+        let exclusive = store.exclusive();
         let verifier = Verifier::new(Arc::clone(&store), format(), cache_entries, miss_concurrency);
         let verifier = Arc::new(verifier);
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
         let keys = Keys::new(store, Arc::clone(&verifier), format(), clock, entropy);
-        Self { keys: Arc::new(keys), verifier, workspace: workspace() }
+        Self { exclusive, keys: Arc::new(keys), verifier, workspace: workspace() }
     }
 
     /// Makes a key.
@@ -70,6 +72,12 @@ impl Service {
             Verdict::Accepted(_) => Answer::Accepted,
             Verdict::Refused(refusal) => Answer::Refused(refusal),
         })
+    }
+
+    /// Whether records are remembered between verifications. Those of a shared store may have changed
+    /// meanwhile, so it is asked every time.
+    pub fn has_memory(&self) -> bool {
+        self.exclusive
     }
 
     /// How many records are remembered.

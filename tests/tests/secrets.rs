@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use keyward_tests::client::{Answer, Client, Request};
-use keyward_tests::launch::{Launch, Storage};
+use keyward_tests::launch::{Launch, Storage, keyward};
+use keyward_tests::postgres;
 use keyward_tests::server::Server;
 use keyward_tests::tenant::{KeyObject, Tenant};
+use keyward_tests::tokens;
 use serde_json::json;
 
 #[tokio::test]
@@ -50,6 +52,41 @@ async fn a_created_key_is_shown_in_its_own_answer_alone() {
     assert!(!second.body.contains(&key.raw()[12..]));
 }
 
+#[tokio::test]
+async fn a_storage_that_cannot_be_opened_is_told_of_without_its_password() {
+    let password = tokens::random_secret();
+    for url in [
+        format!("postgres://user:{password}@127.0.0.1:1/keyward"),
+        format!("postgresql://user:{password}@127.0.0.1:1/keyward?sslmode=require"),
+        format!("postgres://user@127.0.0.1:1/keyward?password={password}"),
+        format!("postgres://user:{password}@127.0.0.1:1/keyward?pasword={password}"),
+        format!("postgres://user:{password}@127.0.0.1:port/keyward"),
+        format!("postgres://user:{password}%@127.0.0.1:1/keyward"),
+        format!("postgres://user:{password}@/%zz?sslmode={password}"),
+        format!("postgres:/user:{password}@127.0.0.1/keyward"),
+        format!("mysql://user:{password}@127.0.0.1/keyward"),
+    ] {
+        let secret = tokens::random_secret();
+        let ended = keyward(&[
+            "serve",
+            "--storage",
+            &url,
+            "--listen",
+            "127.0.0.1:0",
+            "--log",
+            "trace",
+            "--token-secret",
+            &secret,
+        ])
+        .await;
+        assert!(ended.status.code().is_some_and(|code| code != 0), "{ended}");
+        for secret in [&password, &secret] {
+            let said = format!("{}{}", ended.stdout, ended.stderr);
+            assert!(!said.contains(&secret[..30]), "{url}: {said}");
+        }
+    }
+}
+
 /// Does everything that can be done, right and wrong, and searches what the server left.
 async fn no_secret_is_anywhere(format: &str, level: &str) {
     let launch = Launch::new().flag("--log-format", format).flag("--log", level);
@@ -73,6 +110,7 @@ async fn no_secret_is_anywhere(format: &str, level: &str) {
     search_directory(&secrets, &storage, &kept);
     let ended = server.terminate().await;
     search_directory(&secrets, &storage, &kept);
+    search_database(&secrets, &storage, &kept).await;
     secrets.assert_absent("standard error", ended.stderr.as_bytes());
     secrets.assert_absent("standard output", ended.stdout.as_bytes());
     assert!(level != "trace" || ended.stderr.len() > 10_000, "nothing was logged");
@@ -161,7 +199,17 @@ impl Secrets {
         let raw = keys.iter().map(|key| ("a raw key", key.raw()[12..50].to_owned()));
         let signature = tenant.token().rsplit('.').next().unwrap()[..30].to_owned();
         let others = [("a token", signature), ("the secret", launch.secret()[..30].to_owned())];
-        Self(raw.chain(others).collect())
+        let password = launch.storage().database().map(|database| database.password());
+        let password = password.map(|password| ("the storage's password", password.to_owned()));
+        Self(raw.chain(others).chain(password).collect())
+    }
+
+    /// As Postgres writes bytes.
+    fn in_hexadecimal(&self) -> Self {
+        let hexadecimal = |text: &String| {
+            text.bytes().fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"))
+        };
+        Self(self.0.iter().map(|(what, secret)| (*what, hexadecimal(secret))).collect())
     }
 
     fn assert_absent(&self, place: &str, bytes: &[u8]) {
@@ -184,6 +232,18 @@ fn search_directory(secrets: &Secrets, storage: &Storage, key: &KeyObject) {
     for (name, bytes) in files {
         secrets.assert_absent(&name, &bytes);
         published |= find(&bytes, key.key_prefix.as_bytes()).is_some();
+    }
+    assert!(published, "the records were not found at all");
+}
+
+/// No table of the database holds a secret, neither as text nor as bytes.
+async fn search_database(secrets: &Secrets, storage: &Storage, key: &KeyObject) {
+    let Some(database) = storage.database() else { return };
+    let mut published = false;
+    for (table, rows) in postgres::contents(database).await {
+        secrets.assert_absent(&table, rows.as_bytes());
+        secrets.in_hexadecimal().assert_absent(&table, rows.as_bytes());
+        published |= rows.contains(&key.key_prefix);
     }
     assert!(published, "the records were not found at all");
 }

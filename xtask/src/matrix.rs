@@ -45,7 +45,8 @@ impl Suite {
 }
 
 /// All suites that are not plain ones.
-const SUITES: [Suite; 3] = [
+const SUITES: [Suite; 4] = [
+    Suite { drivers: &[], only_when_named: true, ..Suite::plain("compose") },
     Suite { drivers: &DURABLE, ..Suite::plain("crash") },
     Suite { needs: &[Need::Nginx, Need::Caddy], ..Suite::plain("gateway") },
     Suite { drivers: &[], postgres: true, only_when_named: true, ..Suite::plain(UPGRADE) },
@@ -119,6 +120,11 @@ impl Selection {
     /// Whether the suite that needs a binary of the previous commit is wanted.
     pub fn wants_previous(&self) -> bool {
         self.names(UPGRADE)
+    }
+
+    /// Whether Postgres is to be a cluster of the programs that are installed here.
+    pub fn wants_local_postgres(&self) -> bool {
+        self.postgres.iter().any(|argument| argument == "local")
     }
 
     /// What there is to run, in the order of the table.

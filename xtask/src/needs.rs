@@ -1,6 +1,7 @@
 //! What has to be on the machine besides Rust, found out before a compiler or a test stumbles
 //! over it, and installed where that is allowed.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -18,6 +19,8 @@ pub enum Need {
     Nginx,
     /// So they do with this one.
     Caddy,
+    /// Its programs, where the tests are to have a cluster made by them.
+    Postgres,
 }
 
 /// What every build of the workspace needs.
@@ -30,6 +33,7 @@ impl Need {
             Self::Libclang => "libclang with its headers",
             Self::Nginx => "nginx",
             Self::Caddy => "caddy",
+            Self::Postgres => "the programs of Postgres (initdb, postgres)",
         }
     }
 
@@ -41,6 +45,13 @@ impl Need {
             Self::Libclang => libclang::is_there(),
             Self::Nginx => workspace::find_program("nginx").is_some(),
             Self::Caddy => workspace::find_program("caddy").is_some(),
+            Self::Postgres => {
+                // Debian keeps them away from the `PATH`.
+                workspace::find_program("initdb").is_some()
+                    || workspace::entries(Path::new("/usr/lib/postgresql"))
+                        .iter()
+                        .any(|version| version.join("bin/initdb").is_file())
+            }
         }
     }
 }
@@ -49,30 +60,43 @@ impl Need {
 struct Manager {
     program: &'static str,
     install: &'static str,
-    packages: [(Need, &'static str); 4],
+    packages: [(Need, &'static str); 5],
 }
 
 const fn manager(
     program: &'static str,
     install: &'static str,
-    [cpp_compiler, libclang, nginx, caddy]: [&'static str; 4],
+    [cpp_compiler, libclang, nginx, caddy, postgres]: [&'static str; 5],
 ) -> Manager {
     let packages = [
         (Need::CppCompiler, cpp_compiler),
         (Need::Libclang, libclang),
         (Need::Nginx, nginx),
         (Need::Caddy, caddy),
+        (Need::Postgres, postgres),
     ];
     Manager { program, install, packages }
 }
 
 const MANAGERS: [Manager; 6] = [
-    manager("apt-get", "apt-get install", ["g++", "libclang-dev", "nginx-light", "caddy"]),
-    manager("dnf", "dnf install", ["gcc-c++", "clang-devel", "nginx", "caddy"]),
-    manager("zypper", "zypper install", ["gcc-c++", "clang-devel", "nginx", "caddy"]),
-    manager("pacman", "pacman -S", ["gcc", "clang", "nginx", "caddy"]),
-    manager("apk", "apk add", ["g++", "clang-dev", "nginx", "caddy"]),
-    manager("brew", "brew install", ["llvm", "llvm", "nginx", "caddy"]),
+    manager(
+        "apt-get",
+        "apt-get install",
+        ["g++", "libclang-dev", "nginx-light", "caddy", "postgresql"],
+    ),
+    manager(
+        "dnf",
+        "dnf install",
+        ["gcc-c++", "clang-devel", "nginx", "caddy", "postgresql-server"],
+    ),
+    manager(
+        "zypper",
+        "zypper install",
+        ["gcc-c++", "clang-devel", "nginx", "caddy", "postgresql-server"],
+    ),
+    manager("pacman", "pacman -S", ["gcc", "clang", "nginx", "caddy", "postgresql"]),
+    manager("apk", "apk add", ["g++", "clang-dev", "nginx", "caddy", "postgresql"]),
+    manager("brew", "brew install", ["llvm", "llvm", "nginx", "caddy", "postgresql"]),
 ];
 
 impl Manager {

@@ -49,13 +49,13 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     }
     let executables = suite::build()?;
     let jobs = selection.jobs(&executables)?;
-    let needs: Vec<Need> = jobs.iter().flat_map(Job::needs).copied().collect();
+    let mut needs: Vec<Need> = jobs.iter().flat_map(Job::needs).copied().collect();
+    let uses_postgres = jobs.iter().any(Job::uses_postgres);
+    if uses_postgres && selection.wants_local_postgres() {
+        needs.push(Need::Postgres);
+    }
     needs::require(&needs)?;
-    let postgres = if jobs.iter().any(Job::uses_postgres) {
-        Some(Postgres::start(&selection.postgres)?)
-    } else {
-        None
-    };
+    let postgres = if uses_postgres { Some(Postgres::start(&selection.postgres)?) } else { None };
     if let Some(postgres) = &postgres {
         environment.push(Variable::new("KEYWARD_TEST_POSTGRES_URL", postgres.url()));
     }
