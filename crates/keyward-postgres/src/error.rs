@@ -10,28 +10,34 @@ use sqlx::postgres::PgDatabaseError;
 /// SQLSTATE that a sealed database answers changes with, see the migrations.
 const SEALED: &str = "KW001";
 
+/// What is said of an outcome that nobody waited for any longer.
+pub const TOO_LATE: &str = "the database has not answered in time";
+
 /// Why a statement failed, as far as it matters for what to do next.
 #[derive(Debug)]
 pub enum Fault {
     /// The statement did nothing, and may be sent again: on another connection where this one
     /// cannot be used for it.
     Again(Cause),
-    /// The connection is gone or hangs. What was sent may have been done.
+    /// The connection is gone. What was sent may have been done.
     Broken(Cause),
+    /// The connection hangs. What was sent may have been done, or may yet be.
+    Late,
     /// The statement was refused.
     Refused(StoreError),
 }
 
 impl Fault {
-    /// The statement had no answer after its time.
-    pub fn timed_out() -> Self {
-        Self::Broken(Cause("the database has not answered in time".into()))
+    /// There is no connection, for this reason.
+    pub fn no_connection(error: &sqlx::Error) -> Self {
+        Self::Refused(StoreError::Unavailable(Box::new(Cause::of(error))))
     }
 
     /// What the caller of the store is told.
     pub fn into_store_error(self) -> StoreError {
         match self {
             Self::Again(cause) | Self::Broken(cause) => StoreError::Unavailable(Box::new(cause)),
+            Self::Late => unavailable(TOO_LATE),
             Self::Refused(error) => error,
         }
     }
@@ -46,7 +52,10 @@ impl From<Fault> for StoreError {
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
         match error {
-            sqlx::Error::Database(error) => classify(error.downcast_ref()),
+            sqlx::Error::Database(error) => {
+                let error: &PgDatabaseError = error.downcast_ref();
+                classify(error.code(), error.constraint(), Cause::of_database(error))
+            }
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
                 Self::Broken(Cause::of(&error))
             }
@@ -61,38 +70,37 @@ impl From<sqlx::Error> for Fault {
     }
 }
 
-/// Reads what Postgres answered, by the class of its SQLSTATE (Postgres documentation, appendix A).
-fn classify(error: &PgDatabaseError) -> Fault {
-    let code = error.code();
-    let cause = Cause::of_database(error);
-    match code {
-        SEALED => return Fault::Refused(StoreError::Sealed),
-        "23505" => {
-            return Fault::Refused(match error.constraint() {
-                Some("api_keys_id_key") => StoreError::Conflict(Unique::Id),
-                Some("api_keys_digest_key") => StoreError::Conflict(Unique::Digest),
-                _ => StoreError::Corrupt(Box::new(cause)),
-            });
-        }
+/// Reads what Postgres answered, by its SQLSTATE or the class of it (Postgres documentation, appendix
+/// A), and by the constraint that was broken.
+fn classify(code: &str, constraint: Option<&str>, cause: Cause) -> Fault {
+    let unavailable = |cause| Fault::Refused(StoreError::Unavailable(Box::new(cause)));
+    let corrupt = |cause| Fault::Refused(StoreError::Corrupt(Box::new(cause)));
+    match (code, code.get(..2).unwrap_or_default()) {
+        (SEALED, _) => Fault::Refused(StoreError::Sealed),
+        ("23505", _) => match constraint {
+            Some("api_keys_id_key") => Fault::Refused(StoreError::Conflict(Unique::Id)),
+            Some("api_keys_digest_key") => Fault::Refused(StoreError::Conflict(Unique::Digest)),
+            _ => corrupt(cause),
+        },
         // A deadlock, a serialisation failure; a prepared statement whose result changed with the
         // schema, or that a connection pooler has lost.
-        "40P01" | "40001" | "0A000" | "26000" => return Fault::Again(cause),
-        // A primary was demoted: a new connection may find its successor.
-        "25006" => return Fault::Broken(cause),
-        // A permission was taken away, and can be given back while we run.
-        "42501" => return Fault::Refused(StoreError::Unavailable(Box::new(cause))),
-        // Postgres found its own files damaged.
-        "XX001" | "XX002" => return Fault::Refused(StoreError::Corrupt(Box::new(cause))),
-        _ => {}
+        ("40P01" | "40001" | "0A000" | "26000", _) => Fault::Again(cause),
+        // The statement was ended at its time limit, or by a person; or a permission was taken away,
+        // and can be given back while we run.
+        ("57014" | "42501", _) => unavailable(cause),
+        // A primary was demoted: a new connection may find its successor. Or Postgres is going
+        // down, coming up, or was told to end this connection.
+        ("25006", _) | (_, "08" | "57") => Fault::Broken(cause),
+        // Postgres found its own files damaged. Or data that it takes for invalid, a constraint of
+        // ours, a table that is not there or other: no later attempt will do better.
+        ("XX001" | "XX002", _) | (_, "22" | "23" | "42") => corrupt(cause),
+        _ => unavailable(cause),
     }
-    match &code[..2] {
-        // Postgres is going down, coming up, or was told to end this connection.
-        "08" | "57" => Fault::Broken(cause),
-        // Data that it takes for invalid, a constraint of ours, a table that is not there or other:
-        // no later attempt will do better.
-        "22" | "23" | "42" => Fault::Refused(StoreError::Corrupt(Box::new(cause))),
-        _ => Fault::Refused(StoreError::Unavailable(Box::new(cause))),
-    }
+}
+
+/// An error with a cause of our own.
+pub fn unavailable(cause: &'static str) -> StoreError {
+    StoreError::Unavailable(cause.into())
 }
 
 /// What is told of an error: never the detail that Postgres adds, which repeats rows and therefore
@@ -104,9 +112,6 @@ impl Cause {
     fn of(error: &sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(error) => Self::of_database(error.downcast_ref()),
-            sqlx::Error::PoolTimedOut => {
-                Self("no connection was free or could be made in time".into())
-            }
             other => Self(other.to_string().into()),
         }
     }
@@ -195,7 +200,7 @@ impl ConnectError {
             sqlx::Error::Io(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 Self::Tls(source)
             }
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => unreachable(source),
+            sqlx::Error::Io(_) => unreachable(source),
             sqlx::Error::Tls(_) => Self::Tls(source),
             sqlx::Error::Database(error) => match &*error.code().unwrap_or_default() {
                 "28000" | "28P01" => Self::NotLetIn(source),
@@ -206,6 +211,71 @@ impl ConnectError {
                 _ => Self::Failed(source),
             },
             _ => Self::Failed(source),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(code: &str, constraint: Option<&str>) -> Fault {
+        classify(code, constraint, Cause("Postgres: so it is".into()))
+    }
+
+    #[test]
+    fn what_is_taken_is_told_by_its_constraint() {
+        let taken = |constraint| told("23505", constraint);
+        assert!(matches!(
+            taken(Some("api_keys_id_key")),
+            Fault::Refused(StoreError::Conflict(Unique::Id))
+        ));
+        assert!(matches!(
+            taken(Some("api_keys_digest_key")),
+            Fault::Refused(StoreError::Conflict(Unique::Digest))
+        ));
+        for other in [Some("key_changes_pkey"), None] {
+            assert!(matches!(taken(other), Fault::Refused(StoreError::Corrupt(_))));
+        }
+    }
+
+    #[test]
+    fn a_sealed_database_is_told_from_one_that_is_down() {
+        assert!(matches!(told("KW001", None), Fault::Refused(StoreError::Sealed)));
+    }
+
+    #[test]
+    fn only_what_did_nothing_is_sent_again() {
+        for code in ["40P01", "40001", "0A000", "26000"] {
+            assert!(matches!(told(code, None), Fault::Again(_)), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_goes_away_costs_the_connection() {
+        for code in ["57P01", "57P02", "57P03", "57P05", "08006", "25006"] {
+            assert!(matches!(told(code, None), Fault::Broken(_)), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_well_later_is_unavailable() {
+        // Disk full, memory, connections, a lock, a time limit, a permission, an I/O error; and codes
+        // that nobody has seen yet.
+        for code in
+            ["53100", "53200", "53300", "55P03", "57014", "42501", "58030", "ZZ999", "", "é"]
+        {
+            assert!(
+                matches!(told(code, None), Fault::Refused(StoreError::Unavailable(_))),
+                "{code:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_will_never_be_well_is_damage() {
+        for code in ["22021", "23514", "42P01", "42703", "XX001"] {
+            assert!(matches!(told(code, None), Fault::Refused(StoreError::Corrupt(_))), "{code}");
         }
     }
 }

@@ -30,12 +30,16 @@ use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
 use keyward_core::store::{Imported, KeyStore, ListPosition, StoreError, StoredKey};
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::changing::Revocation;
-use crate::connections::Connections;
+use crate::connections::{Connections, WORK_LIMIT};
 pub use crate::error::ConnectError;
-use crate::lane::{Lane, unavailable};
+use crate::error::{TOO_LATE, unavailable};
+use crate::lane::Lane;
 
 /// Statements with lookups that are under way at once. Few, so that they gather more digests each
 /// when there is much to do; more than one, so that one that is slow does not stop the others.
@@ -45,6 +49,12 @@ const CREATE_STATEMENTS: u32 = 2;
 /// Statements with revocations. Each holds the change clock until it is committed, so a second one
 /// would only wait, and hold a connection.
 const REVOKE_STATEMENTS: u32 = 1;
+
+/// Longest wait for the outcome of what is quickly done, beyond that for a connection. Whoever is
+/// verified stands at a gate, and hears soon that nobody knows.
+const SHORT_PATIENCE: Duration = Duration::from_millis(400);
+/// Longest wait for the outcome of everything else, beyond that for a connection.
+const LONG_PATIENCE: Duration = WORK_LIMIT;
 
 /// How a store uses its database.
 #[derive(Debug, Clone)]
@@ -65,6 +75,9 @@ pub struct PostgresStore {
 #[derive(Debug)]
 struct Open {
     connections: Arc<Connections>,
+    /// Places for what is in no lane: half of the connections, so that no number of lists keeps
+    /// verifications from theirs.
+    apart: Arc<Semaphore>,
     lanes: Lanes,
     /// The tasks of the lanes.
     tasks: [JoinHandle<()>; 3],
@@ -89,8 +102,7 @@ impl PostgresStore {
     pub async fn connect(url: &str, settings: Settings) -> Result<Self, ConnectError> {
         let options = opening::options(url)?;
         opening::prepare(&options).await?;
-        let pool = Connections::new(options, settings.pool_size, settings.pool_wait);
-        let open = Open::start(Arc::new(pool));
+        let open = Open::start(options, &settings);
         Ok(Self { open: RwLock::new(Some(open)) })
     }
 
@@ -110,29 +122,54 @@ impl PostgresStore {
         T: Send + 'static,
         W: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let work = work(self.with(|open| Arc::clone(&open.connections))?);
-        tokio::spawn(work).await.map_err(|error| StoreError::Unavailable(error.into()))?
+        let (work, apart) =
+            self.with(|open| (work(Arc::clone(&open.connections)), Arc::clone(&open.apart)))?;
+        let task = tokio::spawn(async move {
+            // Never closed.
+            let _place = apart.acquire().await;
+            work.await
+        });
+        task.await.map_err(|error| StoreError::Unavailable(error.into()))?
+    }
+
+    /// As [`Self::apart`], for callers who wait no longer than this beyond the wait for a connection.
+    async fn soon<T, W>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce(Arc<Connections>) -> W,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let patience = patience + self.with(|open| open.connections.wait())?;
+        let outcome = timeout(patience, self.apart(work)).await;
+        outcome.unwrap_or_else(|_| Err(unavailable(TOO_LATE)))
     }
 }
 
 impl Open {
-    fn start(connections: Arc<Connections>) -> Self {
+    fn start(options: PgConnectOptions, settings: &Settings) -> Self {
+        let &Settings { pool_size, pool_wait } = settings;
+        let connections = Arc::new(Connections::new(options, pool_size, pool_wait));
+        let (short, long) = (pool_wait + SHORT_PATIENCE, pool_wait + LONG_PATIENCE);
         let each = [(); 3].map(|()| Arc::clone(&connections));
         let [for_lookups, for_creations, for_revocations] = each;
-        let (lookups, looking_up) = Lane::start(LOOKUP_STATEMENTS, move |digests| {
+        let (lookups, looking_up) = Lane::start(LOOKUP_STATEMENTS, short, move |digests| {
             let connections = Arc::clone(&for_lookups);
             async move { reading::find(&connections, digests).await }
         });
-        let (creations, creating) = Lane::start(CREATE_STATEMENTS, move |records| {
+        let (creations, creating) = Lane::start(CREATE_STATEMENTS, long, move |records| {
             let connections = Arc::clone(&for_creations);
             async move { changing::create(&connections, records).await }
         });
-        let (revocations, revoking) = Lane::start(REVOKE_STATEMENTS, move |asked| {
+        let (revocations, revoking) = Lane::start(REVOKE_STATEMENTS, long, move |asked| {
             let connections = Arc::clone(&for_revocations);
             async move { changing::revoke(&connections, asked).await }
         });
         Self {
             connections,
+            apart: Arc::new(Semaphore::new(pool_size.div_ceil(2) as usize)),
             lanes: Lanes { lookups, creations, revocations },
             tasks: [looking_up, creating, revoking],
         }
@@ -155,7 +192,7 @@ impl KeyStore for PostgresStore {
         workspace: WorkspaceId,
         id: KeyId,
     ) -> Result<Option<StoredKey>, StoreError> {
-        self.apart(async move |it| reading::get(&it, workspace, id).await).await
+        self.soon(SHORT_PATIENCE, async move |it| reading::get(&it, workspace, id).await).await
     }
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<ApiKey>, StoreError> {
@@ -169,8 +206,8 @@ impl KeyStore for PostgresStore {
         after: Option<ListPosition>,
         limit: usize,
     ) -> Result<Vec<ApiKey>, StoreError> {
-        let page = self.apart(async move |it| reading::page(&it, workspace, after, limit).await);
-        Ok(page.await?.into_iter().map(|stored| stored.key).collect())
+        let page = async move |it: Arc<_>| reading::page(&it, workspace, after, limit).await;
+        Ok(self.soon(LONG_PATIENCE, page).await?.into_iter().map(|stored| stored.key).collect())
     }
 
     async fn revoke(
@@ -196,13 +233,13 @@ impl KeyStore for PostgresStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        let writable = self.apart(async move |it| reading::ready(&it).await).await?;
+        let writable = self.soon(SHORT_PATIENCE, async move |it| reading::ready(&it).await).await?;
         if writable { Ok(()) } else { Err(unavailable("the database is read-only")) }
     }
 
     async fn close(&self) -> Result<(), StoreError> {
         let open = self.open.write().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Open { connections, lanes, tasks }) = open else { return Ok(()) };
+        let Some(Open { connections, lanes, tasks, .. }) = open else { return Ok(()) };
         // A lane ends when no caller can send to it any more, and none waits.
         drop(lanes);
         for task in tasks {

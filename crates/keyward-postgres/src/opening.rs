@@ -1,6 +1,7 @@
 //! Opening a database: what must hold of it, and its migration.
 
 use std::borrow::Cow;
+use std::io::{self, ErrorKind};
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -78,7 +79,8 @@ pub async fn prepare(options: &PgConnectOptions) -> Result<(), ConnectError> {
     };
     let told = |error: sqlx::Error| ConnectError::from_sqlx(&error, &place);
     let connected = tokio::time::timeout(CONNECT_LIMIT, options.connect()).await;
-    let mut connection = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(told)?;
+    let in_time = connected.unwrap_or_else(|_| Err(io::Error::from(ErrorKind::TimedOut).into()));
+    let mut connection = in_time.map_err(told)?;
     look_over(&mut connection, &place).await?;
     if !is_migrated(&mut connection).await.map_err(told)? {
         migrate(&mut connection, &place).await?;
@@ -161,4 +163,49 @@ async fn migrate(connection: &mut PgConnection, place: &str) -> Result<(), Conne
 
 async fn needed_version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!("SELECT min_version FROM keyward.settings").fetch_one(connection).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "correct-horse";
+
+    #[test]
+    fn a_parameter_that_is_not_known_is_refused() {
+        for parameters in [
+            "sslmod=verify-full",
+            "statement-cache-capacity=0",
+            "sslmode=require&x",
+            "SSLMODE=require",
+        ] {
+            let url = format!("postgres://u:{SECRET}@h/d?{parameters}");
+            assert!(matches!(options(&url), Err(ConnectError::Url(_))), "{parameters}");
+        }
+        let good = options("postgres://u@h/d?sslmode=verify-full&sslrootcert=/ca.pem&");
+        assert!(good.is_ok());
+    }
+
+    #[test]
+    fn an_unreadable_url_is_not_repeated() {
+        for url in [
+            format!("postgres://u:{SECRET}/%@h:port/d"),
+            format!("postgres://u:{SECRET}@h:99999/d"),
+            format!("postgres://u:p?{SECRET}@h/d"),
+            format!("postgres://u:p#{SECRET}@h/d?sslmode={SECRET}"),
+            format!("postgres://u@h/d?sslmode={SECRET}"),
+            format!("postgres://u@h/d?{SECRET}=1"),
+        ] {
+            let error = options(&url).unwrap_err();
+            let told = format!("{error} {error:?}");
+            assert!(!told.contains(SECRET), "{told}");
+        }
+    }
+
+    #[test]
+    fn the_program_names_itself_unless_the_url_does() {
+        let name = |url: &str| options(url).unwrap().get_application_name().map(str::to_owned);
+        assert_eq!(name("postgres://h/d").as_deref(), Some("keyward"));
+        assert_eq!(name("postgres://h/d?application_name=x").as_deref(), Some("x"));
+    }
 }
