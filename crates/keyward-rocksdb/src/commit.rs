@@ -6,12 +6,15 @@
 //! changes happen one after the other without a lock.
 //!
 //! A change is decided before its group is written. So that it never overlooks another change of the
-//! same group, a group ends before a change whose id or digest it has touched already.
+//! same group, a group ends before a change whose id or digest it has touched already. An import and
+//! the seal are groups of their own.
+//!
+//! Because changes are decided one after the other, none that came before the seal is still to come
+//! when sealing is answered, and each that comes later finds the seal.
 //!
 //! After a write has failed nobody knows whether the log holds it, and RocksDB may refuse any other.
 //! No further change is accepted then until the store is opened anew; reads go on.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{io, thread};
@@ -19,35 +22,19 @@ use std::{io, thread};
 use keyward_core::clock::Timestamp;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
-use keyward_core::secret::KeyDigest;
-use keyward_core::store::{StoreError, StoredKey, Unique};
+use keyward_core::store::{Imported, StoreError, StoredKey, Unique};
 use rocksdb::WriteBatch;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::database::{Database, Reach};
+use crate::change::{Change, Decided, Touched};
+use crate::database::Database;
 use crate::error::{ReadError, classify, unavailable};
+use crate::setup::Reach;
 
 /// Changes that may wait for the committer.
 pub const QUEUE_LEN: usize = 4096;
 /// Most changes that share one sync.
 const MAX_GROUP: usize = 1024;
-
-/// Where the answer to a change goes. Nobody may be waiting for it any more.
-pub type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
-
-/// A change that waits to be made.
-pub enum Change {
-    /// [`keyward_core::store::KeyStore::create`].
-    Create { stored: Box<StoredKey>, answer: Answer<()> },
-    /// [`keyward_core::store::KeyStore::revoke`].
-    Revoke { workspace: WorkspaceId, id: KeyId, at: Timestamp, answer: Answer<Option<ApiKey>> },
-}
-
-/// A change that was decided; the answer waits for the write.
-enum Decided {
-    Create(Answer<()>, Result<(), StoreError>),
-    Revoke(Answer<Option<ApiKey>>, Result<Option<ApiKey>, StoreError>),
-}
 
 /// The one that makes changes. It runs until every sender of its queue is gone.
 pub struct Committer {
@@ -55,6 +42,7 @@ pub struct Committer {
     queue: mpsc::Receiver<Change>,
     /// The change before which the last group ended.
     next: Option<Change>,
+    sealed: bool,
     failed: Arc<AtomicBool>,
 }
 
@@ -64,8 +52,9 @@ impl Committer {
         database: Arc<Database>,
         queue: mpsc::Receiver<Change>,
         failed: Arc<AtomicBool>,
-    ) -> Self {
-        Self { database, queue, next: None, failed }
+    ) -> Result<Self, rocksdb::Error> {
+        let sealed = database.sealed()?;
+        Ok(Self { database, queue, next: None, sealed, failed })
     }
 
     /// Starts it on a thread of its own. What comes back says how it ended.
@@ -92,9 +81,11 @@ impl Committer {
     fn next_group(&mut self) -> Option<Vec<Change>> {
         let first = self.next.take().or_else(|| self.queue.blocking_recv())?;
         let mut touched = Touched::default();
-        touched.add(&first);
+        // The first touches nothing that was touched before: it is one that goes alone.
+        let alone = !touched.add(&first);
         let mut group = vec![first];
-        while group.len() < MAX_GROUP
+        while !alone
+            && group.len() < MAX_GROUP
             && let Ok(change) = self.queue.try_recv()
         {
             if !touched.add(&change) {
@@ -106,14 +97,17 @@ impl Committer {
         Some(group)
     }
 
-    fn commit(&self, group: Vec<Change>) {
+    fn commit(&mut self, group: Vec<Change>) {
         if self.failed.load(Ordering::Acquire) {
-            group.into_iter().for_each(refuse);
+            for change in group {
+                let why = "an earlier write failed, and the store must be opened anew";
+                change.refuse(unavailable(why));
+            }
             return;
         }
         let mut batch = WriteBatch::default();
         let decided: Vec<_> =
-            group.into_iter().map(|change| self.decide(change, &mut batch)).collect();
+            group.into_iter().filter_map(|change| self.decide(change, &mut batch)).collect();
         let written = if batch.is_empty() { Ok(()) } else { self.database.write(batch) };
         if written.is_err() {
             self.failed.store(true, Ordering::Release);
@@ -123,15 +117,39 @@ impl Committer {
         }
     }
 
-    fn decide(&self, change: Change, batch: &mut WriteBatch) -> Decided {
-        match change {
-            Change::Create { stored, answer } => {
-                Decided::Create(answer, self.create(&stored, batch))
+    /// `None` where the change was refused.
+    fn decide(&mut self, change: Change, batch: &mut WriteBatch) -> Option<Decided> {
+        Some(match change {
+            Change::Seal { sealed, answer } => {
+                self.seal(sealed, batch);
+                Decided::Made(answer, Ok(()))
             }
+            change if self.sealed => {
+                change.refuse(StoreError::Sealed);
+                return None;
+            }
+            Change::Create { stored, answer } => Decided::Made(answer, self.create(&stored, batch)),
             Change::Revoke { workspace, id, at, answer } => {
                 let outcome = self.revoke(workspace, id, at, batch);
-                Decided::Revoke(answer, outcome.map_err(StoreError::from))
+                Decided::Revoked(answer, outcome.map_err(StoreError::from))
             }
+            Change::Import { records, answer } => {
+                let outcome = self.import(&records, batch);
+                if outcome.is_err() {
+                    // All or none, and the group is this import alone.
+                    batch.clear();
+                }
+                Decided::Imported(answer, outcome)
+            }
+        })
+    }
+
+    /// Where the write fails the committer may take itself for sealed or not: it accepts nothing
+    /// more in either case.
+    fn seal(&mut self, sealed: bool, batch: &mut WriteBatch) {
+        if self.sealed != sealed {
+            Database::stage_seal(batch, sealed);
+            self.sealed = sealed;
         }
     }
 
@@ -143,6 +161,31 @@ impl Committer {
             return Err(StoreError::Conflict(Unique::Digest));
         }
         Ok(self.database.stage_new(batch, stored)?)
+    }
+
+    fn import(
+        &self,
+        records: &[StoredKey],
+        batch: &mut WriteBatch,
+    ) -> Result<Imported, StoreError> {
+        let mut imported = Imported::default();
+        for given in records {
+            let Some(mut stored) = self.database.by_id(given.key.id)? else {
+                self.create(given, batch)?;
+                imported.added += 1;
+                continue;
+            };
+            let same = stored.digest == given.digest;
+            match stored.key.absorb(&given.key) {
+                Ok(true) if same => {
+                    self.database.stage(batch, &stored)?;
+                    imported.revoked += 1;
+                }
+                Ok(false) if same => imported.unchanged += 1,
+                _ => return Err(StoreError::Conflict(Unique::Id)),
+            }
+        }
+        Ok(imported)
     }
 
     /// What is found revoked is on the disk already: its group was, before this one was decided.
@@ -163,60 +206,10 @@ impl Committer {
     }
 }
 
-impl Decided {
-    fn answer(self, written: &Result<(), rocksdb::Error>) {
-        match self {
-            Self::Create(answer, outcome) => settle(answer, outcome, written),
-            Self::Revoke(answer, outcome) => settle(answer, outcome, written),
-        }
-    }
-}
-
-fn settle<T>(
-    answer: Answer<T>,
-    outcome: Result<T, StoreError>,
-    written: &Result<(), rocksdb::Error>,
-) {
-    let outcome = match written {
-        Ok(()) => outcome,
-        Err(error) => Err(classify(error.clone())),
-    };
-    // An error means that the caller has gone, which changes nothing here.
-    let _ = answer.send(outcome);
-}
-
-fn refuse(change: Change) {
-    let refusal = unavailable("an earlier write failed, and the store must be opened anew");
-    // As above: nobody may be there to hear it.
-    match change {
-        Change::Create { answer, .. } => drop(answer.send(Err(refusal))),
-        Change::Revoke { answer, .. } => drop(answer.send(Err(refusal))),
-    }
-}
-
-/// What the changes of a group are about.
-#[derive(Default)]
-struct Touched {
-    ids: HashSet<KeyId>,
-    digests: HashSet<KeyDigest>,
-}
-
-impl Touched {
-    /// Adds what `change` is about, unless some of it was touched before.
-    fn add(&mut self, change: &Change) -> bool {
-        match change {
-            Change::Create { stored, .. } => {
-                let new = !self.ids.contains(&stored.key.id) && self.digests.insert(stored.digest);
-                new && self.ids.insert(stored.key.id)
-            }
-            Change::Revoke { id, .. } => self.ids.insert(*id),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use keyward_core::key::Status;
+    use keyward_core::secret::KeyDigest;
     use tempfile::TempDir;
 
     use super::*;
@@ -232,7 +225,7 @@ mod tests {
     impl Bench {
         fn new(database: Database) -> Self {
             let (queue, waiting) = mpsc::channel(QUEUE_LEN);
-            let committer = Committer::new(Arc::new(database), waiting, Arc::default());
+            let committer = Committer::new(Arc::new(database), waiting, Arc::default()).unwrap();
             Self { queue, committer }
         }
 
@@ -260,6 +253,20 @@ mod tests {
             let (answer, answered) = oneshot::channel();
             let ApiKey { workspace_id: workspace, id, .. } = key(1, n);
             assert!(self.queue.try_send(Change::Revoke { workspace, id, at, answer }).is_ok());
+            answered
+        }
+
+        fn import(&self, keys: &[ApiKey]) -> oneshot::Receiver<Result<Imported, StoreError>> {
+            let (answer, answered) = oneshot::channel();
+            let stored = |key: &ApiKey| StoredKey { digest: digest(key), key: key.clone() };
+            let records = keys.iter().map(stored).collect();
+            assert!(self.queue.try_send(Change::Import { records, answer }).is_ok());
+            answered
+        }
+
+        fn seal(&self, sealed: bool) -> oneshot::Receiver<Result<(), StoreError>> {
+            let (answer, answered) = oneshot::channel();
+            assert!(self.queue.try_send(Change::Seal { sealed, answer }).is_ok());
             answered
         }
 
@@ -349,5 +356,39 @@ mod tests {
         }
         let found = bench.committer.database.find(&digest(&key(1, 1)), Reach::Disk);
         assert_eq!(found.unwrap().unwrap().key, key(1, 1));
+    }
+
+    #[test]
+    fn an_import_goes_alone_and_sees_what_came_before() {
+        let dir = TempDir::new().unwrap();
+        let mut bench = Bench::new(create(&dir));
+        let before = bench.create_new(1);
+        let imported = bench.import(&[key(1, 1), key(1, 2)]);
+        let after = bench.create_new(2);
+        assert_eq!([bench.step(), bench.step(), bench.step()], [1, 1, 1]);
+        before.blocking_recv().unwrap().unwrap();
+        let expected = Imported { added: 1, unchanged: 1, revoked: 0 };
+        assert_eq!(imported.blocking_recv().unwrap().unwrap(), expected);
+        let taken = after.blocking_recv().unwrap();
+        assert!(matches!(taken, Err(StoreError::Conflict(Unique::Id))), "{taken:?}");
+    }
+
+    #[test]
+    fn changes_that_wait_before_the_seal_are_made_and_those_behind_it_refused() {
+        let dir = TempDir::new().unwrap();
+        let mut bench = Bench::new(create(&dir));
+        let before = bench.create_new(1);
+        let sealed = bench.seal(true);
+        let refused = [bench.create_new(2), bench.create_new(3)];
+        let unsealed = bench.seal(false);
+        let after = bench.create_new(2);
+        assert_eq!(std::array::from_fn::<_, 5, _>(|_| bench.step()), [1, 1, 2, 1, 1]);
+        for made in [before, sealed, unsealed, after] {
+            made.blocking_recv().unwrap().unwrap();
+        }
+        for answer in refused {
+            let outcome = answer.blocking_recv().unwrap();
+            assert!(matches!(outcome, Err(StoreError::Sealed)), "{outcome:?}");
+        }
     }
 }

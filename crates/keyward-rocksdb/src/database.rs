@@ -1,4 +1,4 @@
-//! The open database: how it is set up, and every read and write of it.
+//! The open database: every read and write of it.
 
 use std::path::Path;
 
@@ -8,34 +8,15 @@ use keyward_core::secret::KeyDigest;
 use keyward_core::store::{ListPosition, StoreError, StoredKey};
 use rocksdb::properties::MIN_LOG_NUMBER_TO_KEEP;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBPinnableSlice, DBRecoveryMode, Options, ReadOptions, ReadTier, WriteBatch, WriteOptions,
+    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBPinnableSlice, Options, ReadOptions,
+    WriteBatch, WriteOptions,
 };
 
 use crate::codec;
 use crate::directory::Directory;
 use crate::error::{ReadError, unavailable};
-use crate::layout::{self, DIGESTS, FORMAT, FORMAT_KEY, IDS, KEYS, Place};
-
-/// Bits of bloom filter for each key: one in a hundred absent keys costs a read of the disk.
-const BLOOM_BITS: f64 = 10.0;
-/// Changes held in memory before they are written to sorted files, over all column families.
-const WRITE_BUFFER_BYTES: usize = 32 << 20;
-/// The log is hardly longer than this, which bounds the time that opening takes.
-const MAX_LOG_BYTES: u64 = 64 << 20;
-const MAX_OPEN_FILES: i32 = 512;
-/// RocksDB's own diary, `LOG`: this many files of this many bytes.
-const DIARY_FILES: usize = 4;
-const DIARY_BYTES: usize = 4 << 20;
-
-/// How far a read may reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// Into memory: what is not there is [`ReadError::NotInMemory`].
-    Memory,
-    /// To the disk, where the calling thread waits.
-    Disk,
-}
+use crate::layout::{self, DIGESTS, FORMAT, FORMAT_KEY, IDS, KEYS, Place, SEALED_KEY};
+use crate::setup::{Reach, family_options, options, read_options, synced};
 
 /// An open database, and the directory that it is in. Whoever uses it last closes it.
 pub struct Database {
@@ -86,10 +67,11 @@ impl Database {
 
     /// The record with this digest: two point reads.
     pub fn find(&self, digest: &KeyDigest, reach: Reach) -> Result<Option<StoredKey>, ReadError> {
-        let Some(place) = self.place(DIGESTS, digest.as_bytes(), reach)? else {
+        let options = self.options(reach);
+        let Some(place) = self.place(DIGESTS, digest.as_bytes(), options)? else {
             return Ok(None);
         };
-        let stored = self.record(&place, reach)?;
+        let stored = self.record(&place, options)?;
         if stored.digest == *digest { Ok(Some(stored)) } else { Err(disagreement()) }
     }
 
@@ -100,21 +82,25 @@ impl Database {
         id: KeyId,
         reach: Reach,
     ) -> Result<Option<StoredKey>, ReadError> {
-        match self.place(IDS, id.as_bytes(), reach)? {
-            Some(place) if place.id() != id => Err(disagreement()),
-            Some(place) if place.workspace() == workspace => self.record(&place, reach).map(Some),
-            _ => Ok(None),
-        }
+        let options = self.options(reach);
+        let place = self.place_of(id, options)?.filter(|place| place.workspace() == workspace);
+        place.map(|place| self.record(&place, options)).transpose()
+    }
+
+    /// The record of any workspace with this id.
+    pub fn by_id(&self, id: KeyId) -> Result<Option<StoredKey>, ReadError> {
+        let place = self.place_of(id, &self.from_disk)?;
+        place.map(|place| self.record(&place, &self.from_disk)).transpose()
     }
 
     /// Whether a record of any workspace has this id.
     pub fn has_id(&self, id: KeyId) -> Result<bool, ReadError> {
-        Ok(self.value(IDS, id.as_bytes(), Reach::Disk)?.is_some())
+        Ok(self.value(IDS, id.as_bytes(), &self.from_disk)?.is_some())
     }
 
     /// Whether a record of any workspace has this digest.
     pub fn has_digest(&self, digest: &KeyDigest) -> Result<bool, ReadError> {
-        Ok(self.value(DIGESTS, digest.as_bytes(), Reach::Disk)?.is_some())
+        Ok(self.value(DIGESTS, digest.as_bytes(), &self.from_disk)?.is_some())
     }
 
     /// One page of a workspace: one scan that ends with the page or with the workspace.
@@ -145,9 +131,46 @@ impl Database {
         Ok(page)
     }
 
+    /// One page of all records: a scan of the ids, and a point read for each. A snapshot makes one
+    /// moment of them.
+    pub fn scan(
+        &self,
+        after: Option<KeyId>,
+        limit: usize,
+        reach: Reach,
+    ) -> Result<Vec<StoredKey>, ReadError> {
+        let moment = self.db.snapshot();
+        let mut options = read_options(reach);
+        options.set_snapshot(&moment);
+        let mut bounded = read_options(reach);
+        bounded.set_iterate_lower_bound(layout::behind(after));
+        let mut ids = moment.raw_iterator_cf_opt(self.family(IDS)?, bounded);
+        ids.seek_to_first();
+        let mut page = Vec::new();
+        while page.len() < limit {
+            let Some((id, value)) = ids.item() else {
+                // The last id, unless the status says otherwise.
+                ids.status()?;
+                break;
+            };
+            let place = codec::decode_index(value)?;
+            if *id != *place.id().as_bytes() {
+                return Err(disagreement());
+            }
+            page.push(self.record(&place, &options)?);
+            ids.next();
+        }
+        Ok(page)
+    }
+
+    /// Whether the store is sealed.
+    pub fn sealed(&self) -> Result<bool, rocksdb::Error> {
+        Ok(self.db.get_pinned_opt(SEALED_KEY, &self.from_disk)?.is_some())
+    }
+
     /// Whether the database answers, and is what it was when it was opened.
     pub fn check(&self, reach: Reach) -> Result<(), ReadError> {
-        match self.value("default", FORMAT_KEY, reach)? {
+        match self.value("default", FORMAT_KEY, self.options(reach))? {
             Some(format) if *format == FORMAT.to_be_bytes() => Ok(()),
             _ => Err(codec::Malformed::Field("format").into()),
         }
@@ -170,6 +193,15 @@ impl Database {
         Ok(())
     }
 
+    /// Adds to `batch` that the store is sealed, or that it is not.
+    pub fn stage_seal(batch: &mut WriteBatch, sealed: bool) {
+        if sealed {
+            batch.put(SEALED_KEY, []);
+        } else {
+            batch.delete(SEALED_KEY);
+        }
+    }
+
     /// Makes the changes of `batch`, all or none. When this returns they are on the disk.
     pub fn write(&self, batch: WriteBatch) -> Result<(), rocksdb::Error> {
         self.db.write_opt(batch, &self.synced)
@@ -180,18 +212,25 @@ impl Database {
         self.db.flush_wal(true)
     }
 
+    fn place_of(&self, id: KeyId, options: &ReadOptions) -> Result<Option<Place>, ReadError> {
+        match self.place(IDS, id.as_bytes(), options)? {
+            Some(place) if place.id() != id => Err(disagreement()),
+            place => Ok(place),
+        }
+    }
+
     fn place(
         &self,
         index: &'static str,
         key: &[u8],
-        reach: Reach,
+        options: &ReadOptions,
     ) -> Result<Option<Place>, ReadError> {
-        let value = self.value(index, key, reach)?;
+        let value = self.value(index, key, options)?;
         Ok(value.as_deref().map(codec::decode_index).transpose()?)
     }
 
-    fn record(&self, place: &Place, reach: Reach) -> Result<StoredKey, ReadError> {
-        let value = self.value(KEYS, place.as_bytes(), reach)?.ok_or_else(disagreement)?;
+    fn record(&self, place: &Place, options: &ReadOptions) -> Result<StoredKey, ReadError> {
+        let value = self.value(KEYS, place.as_bytes(), options)?.ok_or_else(disagreement)?;
         Ok(codec::decode_record(place, &value)?)
     }
 
@@ -199,13 +238,16 @@ impl Database {
         &self,
         family: &'static str,
         key: &[u8],
-        reach: Reach,
+        options: &ReadOptions,
     ) -> Result<Option<DBPinnableSlice<'_>>, ReadError> {
-        let options = match reach {
+        Ok(self.db.get_pinned_cf_opt(self.family(family)?, key, options)?)
+    }
+
+    fn options(&self, reach: Reach) -> &ReadOptions {
+        match reach {
             Reach::Memory => &self.from_memory,
             Reach::Disk => &self.from_disk,
-        };
-        Ok(self.db.get_pinned_cf_opt(self.family(family)?, key, options)?)
+        }
     }
 
     fn family(&self, name: &'static str) -> Result<&ColumnFamily, ReadError> {
@@ -238,58 +280,6 @@ pub fn destroy(dir: &Path) -> Result<(), rocksdb::Error> {
 /// An index entry and a record contradict each other.
 fn disagreement() -> ReadError {
     ReadError::Failed(StoreError::Corrupt("an index does not agree with the records".into()))
-}
-
-fn options() -> Options {
-    let mut options = Options::default();
-    options.set_paranoid_checks(true);
-    // A record that was being written when the machine stopped is cut off. Damage before it is
-    // refused; the default would silently forget everything behind the damage.
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-    options.set_recycle_log_file_num(0);
-    options.set_track_and_verify_wals_in_manifest(true);
-    options.set_max_total_wal_size(MAX_LOG_BYTES);
-    // The column families reach the sorted files together, so that an index and its record are
-    // never of different ages.
-    options.set_atomic_flush(true);
-    options.set_db_write_buffer_size(WRITE_BUFFER_BYTES);
-    options.set_max_open_files(MAX_OPEN_FILES);
-    options.set_keep_log_file_num(DIARY_FILES);
-    options.set_max_log_file_size(DIARY_BYTES);
-    options.set_stats_dump_period_sec(0);
-    options.set_stats_persist_period_sec(0);
-    options
-}
-
-fn family_options(cache: &Cache) -> Options {
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(cache);
-    table.set_bloom_filter(BLOOM_BITS, false);
-    table.set_whole_key_filtering(true);
-    // Filters and indexes count as cache, so that memory does not grow with the number of keys.
-    table.set_cache_index_and_filter_blocks(true);
-    table.set_cache_index_and_filter_blocks_with_high_priority(true);
-    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    let mut options = Options::default();
-    options.set_block_based_table_factory(&table);
-    options.set_compression_type(DBCompressionType::Lz4);
-    options
-}
-
-fn read_options(reach: Reach) -> ReadOptions {
-    let mut options = ReadOptions::default();
-    options.set_verify_checksums(true);
-    options.set_read_tier(match reach {
-        Reach::Memory => ReadTier::BlockCache,
-        Reach::Disk => ReadTier::All,
-    });
-    options
-}
-
-fn synced() -> WriteOptions {
-    let mut options = WriteOptions::default();
-    options.set_sync(true);
-    options
 }
 
 #[cfg(test)]
@@ -371,6 +361,20 @@ pub mod tests {
     }
 
     #[test]
+    fn a_scan_of_memory_does_not_touch_the_disk() {
+        let dir = TempDir::new().unwrap();
+        add(&create(&dir), 1);
+        let database = Database::open(claim(&dir), CACHE).unwrap();
+        add(&database, 2);
+        let scan = |reach| database.scan(None, 10, reach);
+        assert!(is_out_of_memory(&scan(Reach::Memory)));
+        for reach in [Reach::Disk, Reach::Memory] {
+            let page = scan(reach).unwrap();
+            assert!(page.iter().map(|stored| &stored.key).eq(&[key(1, 1), key(1, 2)]), "{reach:?}");
+        }
+    }
+
+    #[test]
     fn an_index_that_does_not_agree_with_the_records_is_corrupt() {
         let dir = TempDir::new().unwrap();
         let database = create(&dir);
@@ -385,7 +389,8 @@ pub mod tests {
             }
             let found = database.find(&digest(&other), Reach::Disk).map(drop);
             let got = database.get(other.workspace_id, other.id, Reach::Disk).map(drop);
-            for outcome in [found, got] {
+            let scanned = database.scan(Some(one.id), 10, Reach::Disk).map(drop);
+            for outcome in [found, got, scanned] {
                 let corrupt = matches!(outcome, Err(ReadError::Failed(StoreError::Corrupt(_))));
                 assert!(corrupt, "{outcome:?}");
             }

@@ -6,6 +6,7 @@
 //! | `digests` | SHA-256 of a key (32) | version (1) ‖ place (40) |
 //! | `ids` | id of a key (16) | version (1) ‖ place (40) |
 //! | `default` | the text `format` | format of the directory, 32 bits, big-endian |
+//! | `default` | the text `sealed` | empty; it is there as long as the store is sealed |
 //!
 //! The age is the time of creation in microseconds, turned round so that the bytes ascend as the
 //! time descends. A workspace is therefore one stretch of `keys` that reads from its newest record
@@ -26,6 +27,9 @@ use keyward_core::store::ListPosition;
 pub const FORMAT: u32 = 1;
 /// Where the format of the directory stands, in the default column family.
 pub const FORMAT_KEY: &[u8] = b"format";
+
+/// What stands in the default column family as long as the store is sealed.
+pub const SEALED_KEY: &[u8] = b"sealed";
 
 /// The column family of the records.
 pub const KEYS: &str = "keys";
@@ -99,13 +103,22 @@ fn age(created_at: Timestamp) -> [u8; 8] {
 /// second.
 pub fn stretch(workspace: WorkspaceId, after: Option<ListPosition>) -> (Vec<u8>, Vec<u8>) {
     let lower = match after {
-        // No byte string lies between a place and itself with a zero appended.
-        Some(position) => [&Place::new(workspace, position).as_bytes()[..], &[0]].concat(),
+        Some(position) => next(Place::new(workspace, position).as_bytes()),
         None => workspace.as_bytes().to_vec(),
     };
     // Longer than any place of the workspace, and not less than any.
     let upper = [&workspace.as_bytes()[..], &[0xff; PLACE_LEN - 16 + 1]].concat();
     (lower, upper)
+}
+
+/// Where a scan of `ids` begins: behind `after`, or at the first.
+pub fn behind(after: Option<KeyId>) -> Vec<u8> {
+    after.map(|id| next(id.as_bytes())).unwrap_or_default()
+}
+
+/// The first byte string behind `bytes`: none lies between them and themselves with a zero appended.
+fn next(bytes: &[u8]) -> Vec<u8> {
+    [bytes, &[0]].concat()
 }
 
 #[cfg(test)]

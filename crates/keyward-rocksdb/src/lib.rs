@@ -7,13 +7,15 @@
 //! | `directory` | whose the directory is, and that nobody else uses it |
 //! | `opening` | what must hold before a database is opened |
 //! | `wal`, `crc32c` | what tells a torn log from a damaged one |
-//! | `database` | the open database: its settings, reads and writes |
-//! | `commit` | the one thread that makes changes, many with one sync |
+//! | `setup` | how RocksDB is set up |
+//! | `database` | the open database: every read and write of it |
+//! | `change`, `commit` | the one thread that makes changes, many with one sync |
 //! | `error` | RocksDB's errors, told apart once |
 //!
 //! A read that can be served from memory is served where it is asked; one that needs the disk moves
 //! to a thread that may wait, and only so many do at a time.
 
+mod change;
 mod codec;
 mod commit;
 mod crc32c;
@@ -22,6 +24,7 @@ mod directory;
 mod error;
 mod layout;
 mod opening;
+mod setup;
 #[cfg(test)]
 mod testing;
 mod wal;
@@ -41,9 +44,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use crate::error::{Fault, OpenError};
 
-use crate::commit::{Answer, Change, Committer, QUEUE_LEN};
-use crate::database::{Database, Reach};
+use crate::change::{Answer, Change};
+use crate::commit::{Committer, QUEUE_LEN};
+use crate::database::Database;
 use crate::error::{ReadError, unavailable};
+use crate::setup::Reach;
 
 /// How long a change waits for a place in the committer's queue. A place comes free with every
 /// group; where none does for so long, the disk hangs.
@@ -99,7 +104,8 @@ impl RocksStore {
         let database = Arc::new(database);
         let (changes, queue) = mpsc::channel(QUEUE_LEN);
         let failed = Arc::new(AtomicBool::new(false));
-        let committer = Committer::new(Arc::clone(&database), queue, Arc::clone(&failed));
+        let committer = Committer::new(Arc::clone(&database), queue, Arc::clone(&failed))
+            .map_err(|error| OpenError::from_rocksdb(dir, error))?;
         let finished = committer.start().map_err(|error| OpenError::from_io(dir, error))?;
         let open = Open { database, changes, failed, finished, released };
         Ok(Self {
@@ -189,16 +195,17 @@ impl KeyStore for RocksStore {
         self.change(|answer| Change::Revoke { workspace, id, at, answer }).await
     }
 
-    async fn scan(&self, _: Option<KeyId>, _: usize) -> Result<Vec<StoredKey>, StoreError> {
-        Err(unavailable("this driver cannot be copied yet"))
+    async fn scan(&self, after: Option<KeyId>, limit: usize) -> Result<Vec<StoredKey>, StoreError> {
+        self.read(move |database, reach| database.scan(after, limit, reach)).await
     }
 
-    async fn import(&self, _: &[StoredKey]) -> Result<Imported, StoreError> {
-        Err(unavailable("this driver cannot be copied yet"))
+    async fn import(&self, records: &[StoredKey]) -> Result<Imported, StoreError> {
+        let records = records.to_vec();
+        self.change(|answer| Change::Import { records, answer }).await
     }
 
-    async fn seal(&self, _: bool) -> Result<(), StoreError> {
-        Err(unavailable("this driver cannot be copied yet"))
+    async fn seal(&self, sealed: bool) -> Result<(), StoreError> {
+        self.change(|answer| Change::Seal { sealed, answer }).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use keyward_core::clock::Timestamp;
 use keyward_core::key::{ApiKey, Status};
 use keyward_core::memory::MemoryStore;
-use keyward_core::store::{KeyStore, StoreError, Unique};
+use keyward_core::store::{KeyStore, StoreError, StoredKey, Unique};
 use proptest::prelude::*;
 
 use crate::fixture::{Place, at, digest, key, workspace};
@@ -120,6 +120,9 @@ enum Call {
     Find { digest_of: u64 },
     List { after: Option<u64>, limit: usize },
     Revoke { workspace: u128, of: u64, at: Timestamp },
+    Scan { after: Option<u64>, limit: usize },
+    Import { records: Vec<StoredKey> },
+    Seal { sealed: bool },
 }
 
 fn calls() -> impl Strategy<Value = Call> {
@@ -137,7 +140,27 @@ fn calls() -> impl Strategy<Value = Call> {
         2 => (workspace(), n(), n()).prop_map(|(workspace, of, time)| {
             Call::Revoke { workspace, of, at: at(10 + time) }
         }),
+        2 => (prop::option::of(n()), 0..5_usize)
+            .prop_map(|(after, limit)| Call::Scan { after, limit }),
+        3 => imports(),
+        1 => prop::bool::weighted(0.2).prop_map(|sealed| Call::Seal { sealed }),
     ]
+}
+
+/// Imports of a few records, most of which are the same keys at every import.
+fn imports() -> impl Strategy<Value = Call> {
+    let ids = prop::sample::subsequence((0..6).collect::<Vec<u64>>(), 0..5);
+    let other_digests = prop::bool::weighted(0.1);
+    (ids, other_digests, prop::option::of(0..3_u64)).prop_map(|(ids, other_digests, revoked)| {
+        let records = ids.into_iter().map(|id| {
+            let mut key = key(1, id);
+            if let Some(time) = revoked {
+                key.revoke(at(10 + time));
+            }
+            StoredKey { key, digest: digest(&self::key(1, id + u64::from(other_digests))) }
+        });
+        Call::Import { records: records.collect() }
+    })
 }
 
 /// What a store answers, in words that can be compared.
@@ -157,6 +180,11 @@ async fn answer(store: &dyn KeyStore, call: &Call) -> String {
         Call::Revoke { workspace: of_workspace, of, at } => {
             format!("{:?}", store.revoke(workspace(*of_workspace), key(1, *of).id, *at).await)
         }
+        Call::Scan { after, limit } => {
+            format!("{:?}", store.scan(after.map(|n| key(1, n).id), *limit).await)
+        }
+        Call::Import { records } => format!("{:?}", store.import(records).await),
+        Call::Seal { sealed } => format!("{:?}", store.seal(*sealed).await),
     }
 }
 

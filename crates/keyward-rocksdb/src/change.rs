@@ -1,0 +1,95 @@
+//! Changes on their way through the committer: asked for, decided, answered.
+
+use std::collections::HashSet;
+
+use keyward_core::clock::Timestamp;
+use keyward_core::id::{KeyId, WorkspaceId};
+use keyward_core::key::ApiKey;
+use keyward_core::secret::KeyDigest;
+use keyward_core::store::{Imported, StoreError, StoredKey};
+use tokio::sync::oneshot;
+
+use crate::error::classify;
+
+/// Where the answer to a change goes. Nobody may be waiting for it any more.
+pub type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// A change that waits to be made.
+pub enum Change {
+    /// [`keyward_core::store::KeyStore::create`].
+    Create { stored: Box<StoredKey>, answer: Answer<()> },
+    /// [`keyward_core::store::KeyStore::revoke`].
+    Revoke { workspace: WorkspaceId, id: KeyId, at: Timestamp, answer: Answer<Option<ApiKey>> },
+    /// [`keyward_core::store::KeyStore::import`].
+    Import { records: Vec<StoredKey>, answer: Answer<Imported> },
+    /// [`keyward_core::store::KeyStore::seal`].
+    Seal { sealed: bool, answer: Answer<()> },
+}
+
+impl Change {
+    /// Answers that the change is not made.
+    pub fn refuse(self, why: StoreError) {
+        // That the caller has gone changes nothing here.
+        match self {
+            Self::Create { answer, .. } | Self::Seal { answer, .. } => drop(answer.send(Err(why))),
+            Self::Revoke { answer, .. } => drop(answer.send(Err(why))),
+            Self::Import { answer, .. } => drop(answer.send(Err(why))),
+        }
+    }
+}
+
+/// A change that was decided; the answer waits for the write.
+pub enum Decided {
+    /// A creation, or the seal.
+    Made(Answer<()>, Result<(), StoreError>),
+    /// A revocation.
+    Revoked(Answer<Option<ApiKey>>, Result<Option<ApiKey>, StoreError>),
+    /// An import.
+    Imported(Answer<Imported>, Result<Imported, StoreError>),
+}
+
+impl Decided {
+    /// Answers what was decided, or that the write failed.
+    pub fn answer(self, written: &Result<(), rocksdb::Error>) {
+        match self {
+            Self::Made(answer, outcome) => settle(answer, outcome, written),
+            Self::Revoked(answer, outcome) => settle(answer, outcome, written),
+            Self::Imported(answer, outcome) => settle(answer, outcome, written),
+        }
+    }
+}
+
+fn settle<T>(
+    answer: Answer<T>,
+    outcome: Result<T, StoreError>,
+    written: &Result<(), rocksdb::Error>,
+) {
+    let outcome = match written {
+        Ok(()) => outcome,
+        Err(error) => Err(classify(error.clone())),
+    };
+    // An error means that the caller has gone, which changes nothing here.
+    let _ = answer.send(outcome);
+}
+
+/// What the changes of a group are about.
+#[derive(Default)]
+pub struct Touched {
+    ids: HashSet<KeyId>,
+    digests: HashSet<KeyDigest>,
+}
+
+impl Touched {
+    /// Adds what `change` is about, unless some of it was touched before, or it is a change that
+    /// goes alone: an import is many changes already, and the seal is about all of them.
+    pub fn add(&mut self, change: &Change) -> bool {
+        match change {
+            Change::Create { stored, .. } => {
+                let new = !self.ids.contains(&stored.key.id) && self.digests.insert(stored.digest);
+                new && self.ids.insert(stored.key.id)
+            }
+            Change::Revoke { id, .. } => self.ids.insert(*id),
+            Change::Import { .. } | Change::Seal { .. } => false,
+        }
+    }
+}
