@@ -122,6 +122,28 @@ pub async fn list_all(store: &dyn KeyStore, workspace: WorkspaceId, limit: usize
     }
 }
 
+/// The order that a scan must have.
+pub fn in_id_order(samples: &[Sample]) -> Vec<StoredKey> {
+    let mut records: Vec<StoredKey> = samples.iter().map(Sample::stored).collect();
+    records.sort_by_key(|stored| stored.key.id);
+    records
+}
+
+/// All records of the store, read in pages of `limit`.
+pub async fn scan_all(store: &dyn KeyStore, limit: usize) -> Vec<StoredKey> {
+    let mut all: Vec<StoredKey> = Vec::new();
+    loop {
+        let after = all.last().map(|stored| stored.key.id);
+        let page = store.scan(after, limit).await.expect("the store scans");
+        let ended = page.len() < limit;
+        assert!(page.len() <= limit, "{} records on a page of {limit}", page.len());
+        all.extend(page);
+        if ended {
+            return all;
+        }
+    }
+}
+
 fn new_id(at: Timestamp) -> KeyId {
     KeyId::mint(at, &SystemEntropy).expect("the system has randomness")
 }

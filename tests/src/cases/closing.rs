@@ -22,6 +22,9 @@ pub async fn a_closed_store_is_unavailable(store: Arc<dyn KeyStore>) {
     assert_unavailable("find", &store.find(&sample.digest).await);
     assert_unavailable("list", &store.list(workspace, None, 10).await);
     assert_unavailable("revoke", &store.revoke(workspace, id, at(0)).await);
+    assert_unavailable("scan", &store.scan(None, 10).await);
+    assert_unavailable("import", &store.import(&[sample.stored()]).await);
+    assert_unavailable("seal", &store.seal(true).await);
     assert_unavailable("ready", &store.ready().await);
 }
 

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::drivers::Driver;
 use crate::records::{
-    MORNING, Sample, at, create_all, in_list_order, list_all, sample, samples, workspace,
+    MORNING, Sample, at, create_all, in_list_order, list_all, sample, samples, scan_all, workspace,
 };
 
 pub async fn reopening_keeps_everything(driver: impl Driver) {
@@ -98,6 +98,44 @@ pub async fn what_was_answered_before_closing_is_kept(driver: impl Driver) {
         let stored = store.get(sample.key.workspace_id, sample.key.id).await.unwrap();
         assert_eq!(stored.map(|stored| stored.key), Some(found));
     }
+}
+
+pub async fn reopening_keeps_what_was_imported(driver: impl Driver) {
+    let (ours, theirs) = (samples(workspace(), 20), samples(workspace(), 20));
+    let store = driver.open().await;
+    create_all(&store, &ours).await;
+    let mut records: Vec<_> = ours.iter().chain(&theirs).map(Sample::stored).collect();
+    for stored in records.iter_mut().step_by(3) {
+        stored.key.revoke(at(MORNING + 99_000_001));
+    }
+    let imported = store.import(&records).await.unwrap();
+    assert_eq!((imported.added, imported.revoked, imported.unchanged), (20, 7, 13));
+
+    let store = reopen(&driver, store).await;
+    for stored in &records {
+        let found = store.get(stored.key.workspace_id, stored.key.id).await.unwrap();
+        assert_eq!(found.as_ref(), Some(stored));
+    }
+    records.sort_by_key(|stored| stored.key.id);
+    assert_eq!(scan_all(&*store, 7).await, records);
+    assert_eq!(store.import(&records).await.unwrap().unchanged, 40);
+}
+
+pub async fn reopening_keeps_the_seal(driver: impl Driver) {
+    let (first, second) = (sample(workspace()), sample(workspace()));
+    let store = driver.open().await;
+    first.create(&*store).await;
+    store.seal(true).await.unwrap();
+
+    let store = reopen(&driver, store).await;
+    store.ready().await.unwrap();
+    let outcome = store.create(&second.key, &second.digest).await;
+    assert!(matches!(outcome, Err(StoreError::Sealed)), "{outcome:?}");
+    assert_eq!(scan_all(&*store, 10).await, [first.stored()]);
+    store.seal(false).await.unwrap();
+
+    let store = reopen(&driver, store).await;
+    second.create(&*store).await;
 }
 
 async fn reopen(driver: &impl Driver, store: Arc<dyn KeyStore>) -> Arc<dyn KeyStore> {

@@ -12,11 +12,14 @@ pub mod cancellation;
 pub mod closing;
 pub mod create;
 pub mod durability;
+pub mod importing;
 pub mod isolation;
 pub mod listing;
 pub mod paging;
 pub mod revocation;
 pub mod scale;
+pub mod scanning;
+pub mod sealing;
 pub mod strictness;
 pub mod values;
 pub mod verification;
@@ -39,6 +42,17 @@ macro_rules! for_every_case {
             create::a_revoked_record_keeps_its_id_and_its_digest,
             create::racing_creates_of_one_digest_have_one_winner,
             create::racing_creates_of_one_id_have_one_winner,
+            importing::imported_records_are_found_got_and_listed,
+            importing::importing_again_changes_nothing,
+            importing::a_key_revoked_at_the_source_becomes_revoked,
+            importing::a_key_revoked_here_stays_revoked,
+            importing::a_key_revoked_in_both_keeps_its_time_here,
+            importing::a_different_key_under_a_taken_id_is_refused_with_all_beside_it,
+            importing::a_digest_under_another_id_is_refused_with_all_beside_it,
+            importing::nothing_to_import_changes_nothing,
+            importing::five_thousand_records_are_imported_in_one_call,
+            importing::racing_imports_of_the_same_records_add_each_once,
+            importing::an_imported_key_is_accepted_and_an_imported_revoked_key_refused,
             isolation::a_workspace_does_not_get_the_record_of_another,
             isolation::a_workspace_does_not_list_the_records_of_another,
             isolation::a_workspace_does_not_revoke_the_record_of_another,
@@ -65,6 +79,18 @@ macro_rules! for_every_case {
             revocation::an_answered_revocation_is_seen_at_once_while_others_write,
             revocation::a_revoked_record_stays_revoked,
             scale::a_hundred_thousand_records_are_listed_page_by_page,
+            scanning::all_records_of_all_workspaces_are_scanned_by_id,
+            scanning::every_page_size_gives_the_same_scan,
+            scanning::a_limit_of_zero_scans_nothing,
+            scanning::a_scan_that_ends_with_a_page_ends_there,
+            scanning::a_scan_may_begin_behind_an_id_that_is_not_there,
+            scanning::a_scan_misses_and_repeats_nothing_while_others_write,
+            sealing::a_sealed_store_takes_no_change,
+            sealing::a_sealed_store_is_read_as_before,
+            sealing::an_unsealed_store_takes_changes_again,
+            sealing::sealing_twice_and_unsealing_twice_do_nothing_more,
+            sealing::revoking_what_is_not_there_gives_nothing_or_that_it_is_sealed,
+            sealing::nothing_changes_after_sealing_was_answered,
             strictness::a_revocation_that_failed_after_its_write_is_honoured,
             strictness::a_revocation_that_failed_before_its_write_changed_nothing,
             strictness::a_fill_that_spans_a_revocation_is_not_remembered,
@@ -97,6 +123,8 @@ macro_rules! for_every_durable_case {
             durability::reopening_keeps_what_is_taken,
             durability::a_revoked_record_stays_revoked_over_many_reopenings,
             durability::what_was_answered_before_closing_is_kept,
+            durability::reopening_keeps_what_was_imported,
+            durability::reopening_keeps_the_seal,
         }
     };
 }
