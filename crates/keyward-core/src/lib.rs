@@ -11,6 +11,7 @@
 //! | [`scope`] | what a credential may do |
 //! | [`caller`] | who asks, and the proof that they may |
 //! | [`store`] | the contract that every storage driver keeps |
+//! | [`fingerprint`] | what two stores with the same records have in common |
 //! | [`service`] | create, list and revoke: one authorised store call each |
 //! | [`verify`] | the answer to "is this key good?", at the speed of memory |
 //! | [`cache`] | the cell of remembered records behind it |
@@ -20,6 +21,7 @@
 pub mod cache;
 pub mod caller;
 pub mod clock;
+pub mod fingerprint;
 pub mod id;
 pub mod key;
 pub mod memory;

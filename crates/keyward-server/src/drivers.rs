@@ -75,6 +75,16 @@ impl Storage {
         if self.driver.scheme == "postgresql" { "postgres" } else { self.driver.scheme }
     }
 
+    /// Whether anything outlives the process.
+    pub fn is_durable(&self) -> bool {
+        self.driver.scheme != "memory"
+    }
+
+    /// Whether both name the same place. The same place by two names is not recognised.
+    pub fn is_at_the_place_of(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.url.place == other.url.place
+    }
+
     /// Opens the storage. May take a while.
     pub async fn open(&self, pool: &PoolOptions) -> anyhow::Result<Arc<dyn KeyStore>> {
         (self.driver.open)(&self.url, pool).await

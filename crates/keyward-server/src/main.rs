@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(options) => command::serve::run(&options),
         Command::Token(options) => command::token::run(&options),
+        Command::Copy(options) => command::copy::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
