@@ -204,9 +204,14 @@ impl Default for Launch {
 
 /// Runs `keyward` with these arguments to its end.
 pub async fn keyward(arguments: &[&str]) -> Ended {
+    begin_keyward(arguments).finish().await
+}
+
+/// Starts `keyward` with these arguments.
+pub fn begin_keyward(arguments: &[&str]) -> Process {
     let mut command = bare(binary());
     command.args(arguments);
-    Process::start(command).finish().await
+    Process::start(command)
 }
 
 /// The binary under test: `KEYWARD_BIN`, else the one that was built beside this test.

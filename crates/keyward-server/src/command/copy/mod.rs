@@ -194,7 +194,7 @@ impl Copy {
     /// Lets the source go on as before, and says why.
     async fn give_up(&self, error: anyhow::Error) -> anyhow::Error {
         match self.source.seal(false).await {
-            Ok(()) => error.context("nothing was moved, and the source takes changes as before"),
+            Ok(()) => error.context("the copy was given up, and the source takes changes again"),
             Err(why) => anyhow!(
                 "{error:#}; and the source could not be unsealed: {:#}. While it is sealed it takes \
                  no changes; {UNSEAL}",
@@ -228,7 +228,9 @@ fn refusal(error: StoreError) -> anyhow::Error {
              name; {UNSEAL}"
         ),
         StoreError::Conflict(unique) => {
-            anyhow!("the target has a different key with the {unique} of one that is copied")
+            anyhow!(
+                "the target has a different record with the same {unique} as one that is copied"
+            )
         }
         error => anyhow::Error::new(error).context("the target does not take the keys"),
     }
@@ -260,12 +262,17 @@ impl Report {
             return Ok(());
         }
         let Self { records, added, revoked, unchanged, others, .. } = self;
-        println!("source: {records} records, digest {}", self.source_digest);
-        println!("target: {records} records, digest {}, {others} others", self.target_digest);
+        let Self { source_digest, target_digest, .. } = self;
+        println!("source: {records} records, digest {source_digest}");
+        println!("target: {records} records, digest {target_digest}");
         println!(
-            "copied: {records} records, {added} added, {revoked} revoked, {unchanged} unchanged"
+            "copied: {records} records, {added} added, {revoked} revoked, {unchanged} unchanged; \
+             digest {target_digest}"
         );
-        println!("The source stays sealed: it verifies keys and takes no changes.");
+        if *others > 0 {
+            println!("beside: {others} records that the source has not");
+        }
+        println!("sealed: the source verifies keys, and takes no changes any more");
         Ok(())
     }
 }
