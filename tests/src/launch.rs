@@ -10,6 +10,7 @@ use keyward_test_postgres::database::Database;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+use crate::deployment::Deployment;
 use crate::server::Server;
 use crate::wait::{eventually, soon};
 use crate::{postgres, tokens};
@@ -169,6 +170,9 @@ impl Launch {
 
     /// Starts the server and waits until it says that it is ready.
     pub async fn start(&self) -> Server {
+        // Else a test that was meant for the deployment would pass without having asked it.
+        let deployment = Deployment::under_test();
+        assert!(deployment.is_none(), "a test that starts a server is no test of a deployment");
         let mut process = Process::start(self.command());
         let Some(line) = soon(process.first_line()).await else {
             panic!("the server is not ready: {}", process.finish().await)

@@ -9,6 +9,7 @@
 //! | [`service`] | a service over a store, as the server puts it together |
 //! | [`faulty`] | a store that pauses and fails when it is told to |
 //! | [`launch`], [`server`] | the real binary: started, stopped, killed |
+//! | [`deployment`] | one that runs already, in place of those |
 //! | [`client`], [`raw`] | requests, and bytes that no client library would send |
 //! | [`tenant`] | one workspace and the documented calls |
 //! | [`tokens`], [`identity`] | callers' tokens, and an identity provider that signs them |
@@ -22,6 +23,7 @@
 
 pub mod cases;
 pub mod client;
+pub mod deployment;
 pub mod drivers;
 pub mod faulty;
 pub mod identity;

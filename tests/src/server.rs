@@ -7,23 +7,37 @@ use rustix::process::{Pid, Signal, kill_process};
 use uuid::Uuid;
 
 use crate::client::Client;
+use crate::deployment::Deployment;
 use crate::launch::{Ended, Launch, Process};
 use crate::raw::Raw;
 use crate::tenant::Tenant;
 use crate::tokens;
 
-/// A running `keyward serve`, which ends with this value.
+const NOT_OURS: &str = "a deployment's processes are not this test's to handle";
+
+/// A running `keyward serve`, which ends with this value; or a deployment, which does not.
 #[derive(Debug)]
 pub struct Server {
+    address: SocketAddr,
+    secret: String,
+    /// Nothing of this is known of a deployment.
+    own: Option<Own>,
+}
+
+#[derive(Debug)]
+struct Own {
     launch: Launch,
     process: Process,
-    address: SocketAddr,
 }
 
 impl Server {
-    /// A server of the tested driver with nothing in it.
+    /// A server of the tested driver with nothing in it; or the [`Deployment`] that is tested in
+    /// its place, where every workspace that a test makes for itself is as empty.
     pub async fn start() -> Self {
-        Launch::new().start().await
+        match Deployment::under_test() {
+            Some(Deployment { address, secret }) => Self { address, secret, own: None },
+            None => Launch::new().start().await,
+        }
     }
 
     pub(crate) fn new(launch: Launch, process: Process, ready_line: &str) -> Self {
@@ -33,7 +47,8 @@ impl Server {
             .and_then(|rest| rest.strip_suffix(&format!(" ({driver})\n")))
             .and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| panic!("no ready line: {ready_line:?}"));
-        Self { launch, process, address }
+        let secret = launch.secret().to_owned();
+        Self { address, secret, own: Some(Own { launch, process }) }
     }
 
     /// Where it listens.
@@ -41,14 +56,19 @@ impl Server {
         self.address
     }
 
+    /// The secret that its tokens are signed with.
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
     /// How it was started, to start it again.
     pub fn launch(&self) -> &Launch {
-        &self.launch
+        &self.own.as_ref().expect(NOT_OURS).launch
     }
 
     /// The data directory, where the driver has one.
     pub fn directory(&self) -> Option<PathBuf> {
-        self.launch.storage().directory()
+        self.launch().storage().directory()
     }
 
     /// A client of its own, with no connection yet.
@@ -65,37 +85,40 @@ impl Server {
     pub fn tenant(&self) -> Tenant {
         let workspace = Uuid::from_bytes(tokens::random());
         let claims = tokens::claims(&[workspace]);
-        let token = tokens::hs256(self.launch.secret(), &claims);
+        let token = tokens::hs256(&self.secret, &claims);
         Tenant::new(self.client(), workspace, token)
     }
 
-    /// What it has logged so far.
+    /// What it has logged so far. Those of a deployment are read by whoever brought it up.
     pub fn logs(&self) -> String {
-        self.process.stderr()
+        self.own.as_ref().map(|own| own.process.stderr()).unwrap_or_default()
     }
 
     /// What it has written to standard output so far.
     pub fn stdout(&self) -> String {
-        self.process.stdout()
+        self.own.as_ref().expect(NOT_OURS).process.stdout()
     }
 
     /// Its process.
     pub fn pid(&mut self) -> Pid {
-        Pid::from_child(self.process.child())
+        Pid::from_child(self.process().child())
     }
 
     /// Bytes of memory that it has in use (`VmRSS`).
     pub fn resident_bytes(&mut self) -> u64 {
-        let path = format!("/proc/{}/status", self.process.child().id());
+        let path = format!("/proc/{}/status", self.process().child().id());
         let status = std::fs::read_to_string(path).expect("the server is running");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kilobytes = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
         1024 * kilobytes.and_then(|n| n.parse::<u64>().ok()).expect("the kernel tells VmRSS")
     }
 
-    /// Whether it is still running.
+    /// Whether it is still running. The processes of a deployment are watched by whoever brought it
+    /// up.
     pub fn is_alive(&mut self) -> bool {
-        self.process.child().try_wait().expect("the process is ours").is_none()
+        self.own.as_mut().is_none_or(|own| {
+            own.process.child().try_wait().expect("the process is ours").is_none()
+        })
     }
 
     /// Asks it to end (SIGTERM), without waiting.
@@ -107,18 +130,22 @@ impl Server {
     /// Asks it to end (SIGTERM) and waits until it has.
     pub async fn terminate(mut self) -> Ended {
         self.ask_to_end();
-        self.process.finish().await
+        self.finish().await
     }
 
     /// Waits until it ends by itself.
     pub async fn finish(self) -> Ended {
-        self.process.finish().await
+        self.own.expect(NOT_OURS).process.finish().await
     }
 
     /// Ends it without a warning (SIGKILL), as a crash would.
     pub async fn kill(mut self) -> Ended {
         let pid = self.pid();
         kill_process(pid, Signal::KILL).expect("the server is running");
-        self.process.finish().await
+        self.finish().await
+    }
+
+    fn process(&mut self) -> &mut Process {
+        &mut self.own.as_mut().expect(NOT_OURS).process
     }
 }

@@ -81,7 +81,7 @@ async fn a_token_with_a_wrong_claim_is_refused() {
         ("workspaces", json!(["not a uuid"])),
         ("workspaces", json!("x")),
     ] {
-        let token = hs256(server.launch().secret(), &with(good.clone(), claim, value.clone()));
+        let token = hs256(server.secret(), &with(good.clone(), claim, value.clone()));
         let answer = tenant.with_credential(token).request("GET").send().await;
         assert_eq!(answer.status, 401, "{claim}: {value}");
         assert_eq!(answer.expect_problem(401).header("www-authenticate"), INVALID);
@@ -103,7 +103,7 @@ async fn a_token_with_unusual_but_good_claims_is_accepted() {
         ("scope", json!("openid  api_keys:read é")),
         ("workspaces", json!([Uuid::nil(), tenant.workspace()])),
     ] {
-        let token = hs256(server.launch().secret(), &with(good.clone(), claim, value.clone()));
+        let token = hs256(server.secret(), &with(good.clone(), claim, value.clone()));
         let answer = tenant.with_credential(token).request("GET").send().await;
         assert_eq!(answer.status, 200, "{claim}: {value}: {answer:?}");
     }
@@ -115,7 +115,7 @@ async fn the_leeway_of_an_expired_token_is_five_seconds() {
     let tenant = server.tenant();
     let call = async |exp: i64| {
         let claims = with(tokens::claims(&[tenant.workspace()]), "exp", exp);
-        let token = hs256(server.launch().secret(), &claims);
+        let token = hs256(server.secret(), &claims);
         tenant.with_credential(token).request("GET").send().await.status
     };
     assert_eq!(call(now() - 1).await, 200);
@@ -126,7 +126,7 @@ async fn the_leeway_of_an_expired_token_is_five_seconds() {
 async fn a_token_that_is_not_signed_with_the_secret_is_refused() {
     let server = Server::start().await;
     let tenant = server.tenant();
-    let (secret, claims) = (server.launch().secret(), tokens::claims(&[tenant.workspace()]));
+    let (secret, claims) = (server.secret(), tokens::claims(&[tenant.workspace()]));
     for token in [
         tokens::unsigned(&claims),
         tokens::unsigned(&claims).replace("bm9uZS", "Tm9uZS"),
@@ -147,7 +147,7 @@ async fn a_missing_scope_is_named_in_the_challenge() {
     let key = tenant.create("a").await;
     let with_scope = |scope: Value| {
         let claims = with(tokens::claims(&[tenant.workspace()]), "scope", scope);
-        tenant.with_credential(hs256(server.launch().secret(), &claims))
+        tenant.with_credential(hs256(server.secret(), &claims))
     };
     let reader = with_scope(json!("api_keys:read orders:write"));
     reader.request("GET").send().await.expect(200);
@@ -174,13 +174,13 @@ async fn a_token_is_good_for_its_own_workspaces_alone() {
     let key = theirs.create("a").await;
     for workspaces in [json!([ours.workspace()]), json!([]), Value::Null] {
         let claims = with(tokens::claims(&[]), "workspaces", workspaces);
-        let caller = theirs.with_credential(hs256(server.launch().secret(), &claims));
+        let caller = theirs.with_credential(hs256(server.secret(), &claims));
         caller.request("GET").send().await.expect_problem(403);
         caller.post(r#"{"name":"b"}"#).await.expect_problem(403);
         caller.delete(key.id).await.expect_problem(403);
     }
     let both = tokens::claims(&[ours.workspace(), theirs.workspace()]);
-    let both = hs256(server.launch().secret(), &both);
+    let both = hs256(server.secret(), &both);
     for tenant in [&ours, &theirs] {
         tenant.with_credential(&both).request("GET").send().await.expect(200);
     }
@@ -214,7 +214,7 @@ async fn the_subject_becomes_the_account() {
         ("auth0|someone", AccountId::from_subject("keyward", "auth0|someone").to_string()),
     ] {
         let claims = with(tokens::claims(&[tenant.workspace()]), "sub", subject);
-        let caller = tenant.with_credential(hs256(server.launch().secret(), &claims));
+        let caller = tenant.with_credential(hs256(server.secret(), &claims));
         assert_eq!(caller.create("a").await.created_by.to_string(), account);
     }
 }

@@ -47,8 +47,8 @@ async fn a_token_that_the_key_set_does_not_vouch_for_is_refused() {
         // The public half as a shared secret: nobody who knows only it may sign.
         tokens::hs256(&modulus, &claims),
         tokens::hs256(&rsa.public().to_string(), &claims),
-        tokens::hs256(server.launch().secret(), &claims),
-        tokens::hs256(server.launch().secret(), &tokens::claims(&[tenant.workspace()])),
+        tokens::hs256(server.secret(), &claims),
+        tokens::hs256(server.secret(), &tokens::claims(&[tenant.workspace()])),
     ] {
         assert_refused(&tenant, &token).await;
     }

@@ -121,7 +121,7 @@ async fn a_token_grants_foreign_scopes_freely_and_own_ones_that_it_has() {
     let tenant = server.tenant();
     let claims = keyward_tests::tokens::claims(&[tenant.workspace()]);
     let claims = keyward_tests::tokens::with(claims, "scope", "api_keys:write");
-    let token = keyward_tests::tokens::hs256(server.launch().secret(), &claims);
+    let token = keyward_tests::tokens::hs256(server.secret(), &claims);
     let writer = tenant.with_credential(token);
     writer.create_with_scopes(&["any:thing", "api_keys:write"]).await;
     let body = r#"{"name":"b","scopes":["any:thing","api_keys:read"]}"#;

@@ -107,5 +107,5 @@ fn on_every_call(tenant: &Tenant, workspace: &str, key: &str) -> [Request; 3] {
 
 fn token(server: &Server, tenant: &Tenant, scope: &str) -> String {
     let claims = tokens::with(tokens::claims(&[tenant.workspace()]), "scope", scope);
-    tokens::hs256(server.launch().secret(), &claims)
+    tokens::hs256(server.secret(), &claims)
 }

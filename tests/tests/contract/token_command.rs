@@ -93,7 +93,7 @@ async fn without_a_secret_it_says_what_to_do() {
 async fn mint(server: &Server, tenant: &Tenant, flags: &[&str]) -> Tenant {
     let workspace = tenant.workspace().to_string();
     let mut arguments = vec!["token", "--workspace", &workspace];
-    arguments.extend(["--token-secret", server.launch().secret()]);
+    arguments.extend(["--token-secret", server.secret()]);
     arguments.extend(flags);
     tenant.with_credential(token(&keyward(&arguments).await))
 }
