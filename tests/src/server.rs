@@ -35,9 +35,15 @@ impl Server {
     /// its place, where every workspace that a test makes for itself is as empty.
     pub async fn start() -> Self {
         match Deployment::under_test() {
-            Some(Deployment { address, secret }) => Self { address, secret, own: None },
+            Some(deployment) => Self::of(deployment),
             None => Launch::new().start().await,
         }
+    }
+
+    /// A deployment that runs already.
+    pub fn of(deployment: Deployment) -> Self {
+        let Deployment { address, secret } = deployment;
+        Self { address, secret, own: None }
     }
 
     pub(crate) fn new(launch: Launch, process: Process, ready_line: &str) -> Self {
