@@ -1,4 +1,5 @@
-//! The chores of this repository: `cargo xtask serve`, `test`, `check`, `bench` and `queries`.
+//! The chores of this repository: `cargo xtask serve`, `test`, `check`, `bench`, `docker` and
+//! `queries`.
 //!
 //! Everything here runs before anything else was built, so it depends on no crate of the workspace
 //! and on next to nothing besides, and is compiled in seconds.
@@ -9,6 +10,7 @@ mod compile;
 mod demo;
 mod deny;
 mod directions;
+mod docker;
 mod libclang;
 mod matrix;
 mod needs;
@@ -36,6 +38,7 @@ Commands:
   test     run every test, driver by driver, and close with a table
   check    formatting, lints, documentation, dependency directions, licences, advisories
   bench    build and run the benchmark
+  docker   build the image of one node
   queries  write down what the Postgres driver's queries are compiled against
 
 `cargo xtask <command> --help` says more.";
@@ -66,6 +69,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         "test" => test::run(rest),
         "check" => check::run(rest),
         "bench" => bench::run(rest),
+        "docker" => docker::run(rest),
         "queries" => queries::run(rest),
         "help" | "-h" | "--help" => {
             tell::say(HELP);
