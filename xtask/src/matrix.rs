@@ -45,8 +45,9 @@ impl Suite {
 }
 
 /// All suites that are not plain ones.
-const SUITES: [Suite; 4] = [
+const SUITES: [Suite; 5] = [
     Suite { drivers: &[], only_when_named: true, ..Suite::plain("compose") },
+    Suite { drivers: &DURABLE, ..Suite::plain("copy") },
     Suite { drivers: &DURABLE, ..Suite::plain("crash") },
     Suite { needs: &[Need::Nginx, Need::Caddy], ..Suite::plain("gateway") },
     Suite { drivers: &[], postgres: true, only_when_named: true, ..Suite::plain(UPGRADE) },
