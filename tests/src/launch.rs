@@ -24,6 +24,8 @@ pub enum Storage {
     Rocks(Arc<TempDir>),
     /// In a Postgres database, which goes with the last clone of this value.
     Postgres(Arc<Database>),
+    /// In the Postgres database with this URL, which the test keeps itself.
+    Elsewhere(String),
 }
 
 impl Storage {
@@ -53,7 +55,7 @@ impl Storage {
     /// The directory, where there is one. It is the server's alone.
     pub fn directory(&self) -> Option<PathBuf> {
         match self {
-            Self::Memory | Self::Postgres(_) => None,
+            Self::Memory | Self::Postgres(_) | Self::Elsewhere(_) => None,
             Self::Rocks(directory) => Some(directory.path().join("data")),
         }
     }
@@ -61,7 +63,7 @@ impl Storage {
     /// The database, where there is one.
     pub fn database(&self) -> Option<&Database> {
         match self {
-            Self::Memory | Self::Rocks(_) => None,
+            Self::Memory | Self::Rocks(_) | Self::Elsewhere(_) => None,
             Self::Postgres(database) => Some(database),
         }
     }
@@ -74,6 +76,7 @@ impl Storage {
                 format!("rocksdb://{}", directory.path().join("data").display())
             }
             Self::Postgres(database) => database.url().into(),
+            Self::Elsewhere(url) => url.clone(),
         }
     }
 
@@ -82,7 +85,7 @@ impl Storage {
         match self {
             Self::Memory => "memory",
             Self::Rocks(_) => "rocksdb",
-            Self::Postgres(_) => "postgres",
+            Self::Postgres(_) | Self::Elsewhere(_) => "postgres",
         }
     }
 }

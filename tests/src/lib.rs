@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cases`] | the conformance list: what every storage driver must do, written once |
 //! | [`drivers`] | the drivers that the list is run on |
+//! | [`cluster`], [`proxy`] | a Postgres that may be stopped and killed, and a way to it that may be cut |
 //! | [`postgres`] | databases for the Postgres driver |
 //! | [`records`] | records to store |
 //! | [`service`] | a service over a store, as the server puts it together |
@@ -12,6 +13,7 @@
 //! | [`deployment`] | one that runs already, in place of those |
 //! | [`client`], [`raw`] | requests, and bytes that no client library would send |
 //! | [`tenant`] | one workspace and the documented calls |
+//! | [`ledger`] | what clients know of keys before something fails |
 //! | [`tokens`], [`identity`] | callers' tokens, and an identity provider that signs them |
 //! | [`toy`] | a toy HTTP server, for what stands around Keyward |
 //! | [`wait`] | waiting for what must happen |
@@ -23,12 +25,15 @@
 
 pub mod cases;
 pub mod client;
+pub mod cluster;
 pub mod deployment;
 pub mod drivers;
 pub mod faulty;
 pub mod identity;
 pub mod launch;
+pub mod ledger;
 pub mod postgres;
+pub mod proxy;
 pub mod raw;
 pub mod records;
 pub mod server;

@@ -49,6 +49,7 @@ const SUITES: [Suite; 5] = [
     Suite { drivers: &[], only_when_named: true, ..Suite::plain("compose") },
     Suite { drivers: &DURABLE, ..Suite::plain("copy") },
     Suite { drivers: &DURABLE, ..Suite::plain("crash") },
+    Suite { drivers: &[POSTGRES], needs: &[Need::Postgres], ..Suite::plain("faults") },
     Suite { needs: &[Need::Nginx, Need::Caddy], ..Suite::plain("gateway") },
     Suite { drivers: &[], postgres: true, only_when_named: true, ..Suite::plain(UPGRADE) },
 ];

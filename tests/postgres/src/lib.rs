@@ -7,6 +7,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`server`] | where a server comes from |
+//! | [`local`] | the programs that are installed here, and clusters made with them |
 //! | [`lease`] | the program, started by a process that needs a server |
 //! | [`database`] | one database of its own for each test |
 //!
@@ -17,7 +18,7 @@ mod address;
 pub mod database;
 mod docker;
 pub mod lease;
-mod local;
+pub mod local;
 pub mod server;
 
 use anyhow::{Context as _, Result};

@@ -72,14 +72,20 @@ fn installed() -> Vec<PathBuf> {
 
 /// Who the cluster belongs to, where that is not who we are.
 #[derive(Debug, Clone, Copy)]
-struct Owner {
-    user: u32,
-    group: u32,
+pub struct Owner {
+    /// The number of the user.
+    pub user: u32,
+    /// The number of its group.
+    pub group: u32,
 }
 
 impl Owner {
-    /// Postgres refuses to be run by root.
-    fn needed() -> Result<Option<Self>> {
+    /// Somebody, where we are root: Postgres refuses to be run by root.
+    ///
+    /// # Errors
+    ///
+    /// Where there is nobody else.
+    pub fn needed() -> Result<Option<Self>> {
         if !geteuid().is_root() {
             return Ok(None);
         }

@@ -1,0 +1,91 @@
+//! How Postgres goes about the statements of the driver, whatever they are given.
+
+use std::path::Path;
+
+use keyward_tests::cluster::Cluster;
+use serde::Deserialize;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use crate::node_on;
+
+/// A statement as the driver's query data has it.
+#[derive(Debug, Deserialize)]
+struct Statement {
+    query: String,
+    describe: Describe,
+}
+
+#[derive(Debug, Deserialize)]
+struct Describe {
+    parameters: Parameters,
+}
+
+#[derive(Debug, Deserialize)]
+struct Parameters {
+    #[serde(rename = "Left")]
+    types: Vec<serde_json::Value>,
+}
+
+#[tokio::test]
+async fn every_statement_goes_by_an_index_and_no_list_is_sorted() {
+    let cluster = Cluster::start().await;
+    node_on(cluster.url()).start().await.terminate().await;
+    let mut admin = cluster.admin().await;
+    assert_good_plans(&mut admin, "empty").await;
+    for (records, workspaces) in [(1_000, 3), (60_000, 20)] {
+        let insert = format!(
+            "INSERT INTO keyward.api_keys
+             SELECT gen_random_uuid(), ('00000000-0000-4000-8000-' || lpad((n % {workspaces})::text,
+                    12, '0'))::uuid, sha256(('{records} ' || n)::bytea), 'a name', 'sk_live_abcd',
+                    'active', gen_random_uuid(), at, at, NULL
+             FROM generate_series(1, {records}) AS n,
+                  LATERAL (SELECT timestamptz 'epoch' + n / 1000 * interval '1 s' AS at) AS made"
+        );
+        for statement in [insert.as_str(), "ANALYZE keyward.api_keys"] {
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut admin).await.unwrap();
+        }
+        assert_good_plans(&mut admin, &format!("{records} records")).await;
+    }
+}
+
+async fn assert_good_plans(connection: &mut PgConnection, when: &str) {
+    let statements = statements();
+    assert!(statements.len() >= 8, "the query data is not where it was: {statements:?}");
+    for statement in &statements {
+        let plan = plan(connection, statement).await;
+        let query = &statement.query;
+        assert!(!plan.contains("Seq Scan on api_keys"), "{when}: {query}\n{plan}");
+        if query.contains("LIMIT") {
+            assert!(!plan.contains("Sort"), "{when}: {query}\n{plan}");
+        }
+    }
+}
+
+/// The plan that is made for any values at all, as that of a prepared statement comes to be.
+async fn plan(connection: &mut PgConnection, statement: &Statement) -> String {
+    let nulls = vec!["NULL"; statement.describe.parameters.types.len()].join(", ");
+    for command in [
+        "SET plan_cache_mode = force_generic_plan",
+        &format!("PREPARE statement AS {}", statement.query),
+    ] {
+        sqlx::raw_sql(AssertSqlSafe(command)).execute(&mut *connection).await.unwrap();
+    }
+    let explain = format!("EXPLAIN EXECUTE statement ({nulls})");
+    let lines: Vec<String> =
+        sqlx::query_scalar(AssertSqlSafe(explain)).fetch_all(&mut *connection).await.unwrap();
+    sqlx::raw_sql("DEALLOCATE statement").execute(connection).await.unwrap();
+    lines.join("\n")
+}
+
+/// All statements about keys that Postgres makes plans for.
+fn statements() -> Vec<Statement> {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/keyward-postgres/.sqlx");
+    let files = std::fs::read_dir(place).expect("the query data is there");
+    let read = files.map(|file| {
+        let text = std::fs::read_to_string(file.expect("it can be listed").path());
+        serde_json::from_str(&text.expect("it is text")).expect("it is query data")
+    });
+    read.filter(|it: &Statement| it.query.contains("keyward.api_keys"))
+        .filter(|it| !it.query.starts_with("LOCK"))
+        .collect()
+}
