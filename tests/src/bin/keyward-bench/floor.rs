@@ -14,7 +14,7 @@ use warp::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use warp::hyper::body::Bytes;
 
 use crate::http::Answer;
-use crate::rows::Row;
+use crate::rows::Question;
 
 /// The answer to give, as it is told to the process on standard input: one line of JSON.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct Template {
 
 impl Template {
     /// The template that repeats `answer`, without the headers that hyper writes of its own accord.
-    pub fn new(answer: &Answer<'_>, row: &Row) -> anyhow::Result<Self> {
+    pub fn new(answer: &Answer<'_>, question: &Question) -> anyhow::Result<Self> {
         let headers = answer
             .headers()
             // Names are compared and sent in lower case, as hyper writes them.
@@ -35,14 +35,14 @@ impl Template {
             .filter(|(name, _)| DATE != name.as_str() && CONTENT_LENGTH != name.as_str())
             .collect();
         let body = str::from_utf8(answer.body).context("the body of an answer is not text")?;
-        let reads_body = row.floor_reads_body;
+        let reads_body = question.floor_reads_body;
         Ok(Self { status: answer.status, headers, body: body.to_owned(), reads_body })
     }
 
     /// Whether `answer` is this template filled in: what the floor answers must be what the real
     /// server answered.
-    pub fn check(&self, answer: &Answer<'_>, row: &Row) -> anyhow::Result<()> {
-        let given = Self::new(answer, row)?;
+    pub fn check(&self, answer: &Answer<'_>, question: &Question) -> anyhow::Result<()> {
+        let given = Self::new(answer, question)?;
         if *self != given {
             bail!("the floor answers {given:?} instead of {self:?}");
         }

@@ -1,38 +1,56 @@
 //! `keyward-bench`: what a request costs, beside the least that it could cost.
 //!
-//! Each row loads the real `keyward` binary and a *floor*, a bare warp route that answers the same
-//! bytes without doing the work, in turns within one run. The machine may be slow, shared or
-//! throttled: both sides are equally, so the ratio of the two means something where the absolute
-//! figures do not. The figure to look at is CPU time per request, because load and server share
-//! the cores and requests per second depend on both.
+//! Each row does one thing in two or three ways, in turns within one run. The first is the *floor*:
+//! the same without Keyward. The machine may be slow, shared or throttled: all sides are equally,
+//! so their ratios mean something where the absolute figures do not. Where load and server share
+//! the cores, look at CPU time rather than at the number of requests.
+//!
+//! | room | holds |
+//! |---|---|
+//! | `rows` | what is measured |
+//! | `measure`, `side` | the sides of a row, measured in turns |
+//! | `over_http`, `http` | a server under load |
+//! | `worker`, `raw` | the driver alone, and RocksDB alone, in a process of their own |
+//! | `pgbench` | Postgres alone |
+//! | `floor` | a bare warp route |
+//! | `places`, `server`, `storage`, `postgres` | what all of them work on |
+//! | `watch`, `cpu`, `statistics`, `report` | figures |
 //!
 //! Linux only: CPU time is read from `/proc`.
 
 mod cpu;
 mod floor;
 mod http;
-mod issue;
-mod load;
 mod machine;
+mod measure;
+mod over_http;
+mod pgbench;
+mod places;
+mod postgres;
+mod raw;
 mod report;
 mod rows;
 mod server;
+mod side;
 mod statistics;
-mod versus;
+mod storage;
+mod watch;
+mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
+use crate::places::Places;
 use crate::report::{Report, Settings};
 use crate::rows::ROWS;
-use crate::server::Server;
 
-/// Measures the keyward binary against a bare warp route that answers the same bytes.
+/// Measures the keyward binary and its drivers, each beside the least that the same could cost: a bare
+/// warp route, synced RocksDB writes, pgbench.
 #[derive(Debug, Parser)]
 struct Args {
     #[command(subcommand)]
@@ -46,10 +64,10 @@ struct Args {
     /// Slices of each side in each row
     #[arg(long, default_value = "8", default_value_if("quick", "true", "4"))]
     slices: usize,
-    /// Connections that ask, each one request at a time
+    /// Connections that ask, each one request at a time, in the rows that do not name their number
     #[arg(long, default_value = "64")]
     connections: usize,
-    /// Keys that the requests rotate through
+    /// Keys that are there, and that verifications rotate through
     #[arg(long, default_value = "100000", default_value_if("quick", "true", "10000"))]
     keys: usize,
     /// Only the rows whose name contains this
@@ -65,6 +83,9 @@ enum Mode {
     /// Serve as the floor: the answer to give is read from standard input
     #[command(hide = true)]
     Floor,
+    /// Do what standard input orders, and measure it
+    #[command(hide = true)]
+    Worker,
 }
 
 fn main() -> ExitCode {
@@ -78,8 +99,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    if let Some(Mode::Floor) = args.mode {
-        return floor::serve();
+    match args.mode {
+        Some(Mode::Floor) => return floor::serve(),
+        Some(Mode::Worker) => return worker::work(),
+        None => {}
     }
     if args.slices == 0 || args.seconds == 0 || args.connections == 0 || args.keys == 0 {
         bail!("--slices, --seconds, --connections and --keys are at least 1");
@@ -117,21 +140,14 @@ async fn bench(args: &Args) -> anyhow::Result<()> {
         slices: args.slices,
         seconds_per_slice: args.seconds,
     };
-    let directory = tempfile::Builder::new()
-        .prefix("keyward-bench-")
-        .tempdir()
-        .context("making a directory for the keys")?;
-    let secret = server::random_secret()?;
-    let keyward = Server::start_keyward(directory.path(), &secret, args.connections).await?;
-    eprintln!("creating {} keys", args.keys);
-    let token = server::mint_token(&secret, issue::WORKSPACE).await?;
-    let keys = issue::keys(keyward.address(), &token, &settings).await?;
+    let mut places = Places::new(&settings)?;
     let mut report = Report::new(machine::describe(), settings);
     for row in rows {
         eprintln!("measuring {}", row.name);
-        report.rows.push(versus::measure(row, &keyward, &keys, &report.settings).await?);
+        report.rows.push(measure::measure(row, &mut places, &report.settings).await?);
     }
-    keyward.stop().await?;
+    report.postgres = places.description();
+    places.end().await?;
     print!("{report}");
     if let Some(path) = &args.json {
         report.write(path)?;

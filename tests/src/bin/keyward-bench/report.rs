@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::statistics::Spread;
 
@@ -21,37 +21,59 @@ pub struct Settings {
 #[derive(Debug, Serialize)]
 pub struct Report {
     machine: String,
+    /// What matters of the Postgres, where one was used.
+    pub postgres: Option<String>,
     pub settings: Settings,
     pub rows: Vec<RowResult>,
 }
 
-/// The slices of one row, in pairs: what stands at the same place was measured side by side.
+/// One row.
 #[derive(Debug, Serialize)]
 pub struct RowResult {
     name: &'static str,
-    /// CPU time per request of keyward over that of the floor, pair by pair.
-    cpu_ratio: Spread,
-    keyward: Vec<Sample>,
-    floor: Vec<Sample>,
+    clients: usize,
+    /// Why there is no floor, or nothing at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remark: Option<String>,
+    sides: Vec<SideResult>,
 }
 
-/// One slice of one server.
-#[derive(Debug, Clone, Copy, Serialize)]
+/// One side of a row. Slices of the same number, one of each side, were measured close together.
+#[derive(Debug, Serialize)]
+struct SideResult {
+    name: &'static str,
+    /// Beside the floor, slice by slice; absent for the floor itself.
+    beside_floor: Option<BesideFloor>,
+    slices: Vec<Sample>,
+}
+
+/// The figures of a side over those of the floor.
+#[derive(Debug, Serialize)]
+struct BesideFloor {
+    per_second: Spread,
+    /// CPU time for each, with that of Postgres.
+    cpu: Spread,
+}
+
+/// One slice of one side.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Sample {
-    pub requests_per_second: f64,
+    pub per_second: f64,
     pub p50_us: f64,
     pub p99_us: f64,
-    /// CPU time of the server for one request, in microseconds.
+    /// CPU time of the process under test for each, in microseconds.
     pub cpu_us: f64,
     /// The part of it that was spent outside the kernel, 0 to 1.
     pub cpu_user_share: f64,
-    /// Length of an answer on the wire.
+    /// CPU time of Postgres for each, in microseconds.
+    pub postgres_cpu_us: Option<f64>,
+    /// Length of an answer over HTTP; zero where there is none.
     pub answer_bytes: u64,
 }
 
 impl Report {
     pub fn new(machine: String, settings: Settings) -> Self {
-        Self { machine, settings, rows: Vec::new() }
+        Self { machine, postgres: None, settings, rows: Vec::new() }
     }
 
     /// Writes the report as JSON.
@@ -62,43 +84,73 @@ impl Report {
 }
 
 impl RowResult {
-    /// The result of these slices.
+    /// The result of these slices. The first side is the floor, unless a remark says why not.
     ///
     /// # Errors
     ///
-    /// When the two sides did not answer the same amount; a byte more or less is allowed, because
-    /// a time is shorter where its fraction is zero.
+    /// When two sides answered over HTTP and not the same amount; a byte more or less is allowed,
+    /// because a time is shorter where its fraction is zero.
     pub fn new(
         name: &'static str,
-        keyward: Vec<Sample>,
-        floor: Vec<Sample>,
+        clients: usize,
+        measured: Vec<(&'static str, Vec<Sample>)>,
+        remark: Option<&str>,
     ) -> anyhow::Result<Self> {
-        for (ours, theirs) in pairs(&keyward, &floor) {
-            if ours.answer_bytes.abs_diff(theirs.answer_bytes) > 1 {
-                bail!("answers of {} and {} bytes", ours.answer_bytes, theirs.answer_bytes);
-            }
+        let floor = if remark.is_none() { measured.first() } else { None };
+        let floor = floor.map(|(_, slices)| slices.clone());
+        let mut sides = Vec::new();
+        for (name, slices) in measured {
+            let floor = floor.as_ref().filter(|_| !sides.is_empty());
+            let beside_floor = floor.map(|floor| BesideFloor::of(&slices, floor)).transpose()?;
+            sides.push(SideResult { name, beside_floor, slices });
         }
-        let cpu_ratio = pairs(&keyward, &floor).map(|(ours, theirs)| ours.cpu_us / theirs.cpu_us);
-        Ok(Self { name, cpu_ratio: Spread::of(cpu_ratio), keyward, floor })
+        Ok(Self { name, clients, remark: remark.map(str::to_owned), sides })
+    }
+
+    /// A row that could not be measured.
+    pub fn absent(name: &'static str, clients: usize, reason: &str) -> Self {
+        Self { name, clients, remark: Some(reason.to_owned()), sides: Vec::new() }
     }
 }
 
-fn pairs<'a>(
-    keyward: &'a [Sample],
-    floor: &'a [Sample],
-) -> impl Iterator<Item = (&'a Sample, &'a Sample)> {
-    keyward.iter().zip(floor)
+impl BesideFloor {
+    fn of(ours: &[Sample], floor: &[Sample]) -> anyhow::Result<Self> {
+        let pairs = || ours.iter().zip(floor);
+        for (ours, floor) in pairs() {
+            let bytes = [ours.answer_bytes, floor.answer_bytes];
+            if !bytes.contains(&0) && bytes[0].abs_diff(bytes[1]) > 1 {
+                bail!("answers of {} and {} bytes", bytes[0], bytes[1]);
+            }
+        }
+        Ok(Self {
+            per_second: Spread::of(pairs().map(|(ours, floor)| ours.per_second / floor.per_second)),
+            cpu: Spread::of(pairs().map(|(ours, floor)| ours.all_cpu_us() / floor.all_cpu_us())),
+        })
+    }
+}
+
+impl Sample {
+    fn all_cpu_us(&self) -> f64 {
+        self.cpu_us + self.postgres_cpu_us.unwrap_or(0.0)
+    }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { keys, connections, slices, seconds_per_slice } = &self.settings;
+        let Settings { keys, slices, seconds_per_slice, .. } = &self.settings;
         writeln!(f, "{}", self.machine)?;
-        writeln!(f, "{keys} keys, {connections} connections, one thread of load;")?;
-        writeln!(f, "medians of {slices} slices of {seconds_per_slice} s [quartiles], in turns")?;
-        writeln!(f)?;
-        let (requests, p50, p99) = ("requests/s", "p50 µs", "p99 µs");
-        writeln!(f, "{:26}{requests:>12}{p50:>9}{p99:>9}  CPU µs a request (user + system)", "")?;
+        if let Some(postgres) = &self.postgres {
+            writeln!(f, "{postgres}")?;
+        }
+        writeln!(
+            f,
+            "{keys} keys; load over HTTP from one thread; sides in turns, medians of {slices}"
+        )?;
+        writeln!(
+            f,
+            "slices of {seconds_per_slice} s. CPU: µs for each, of the process and of Postgres."
+        )?;
+        writeln!(f, "Beside the floor, the first of each row: [quartiles].")?;
         for row in &self.rows {
             row.write(f)?;
         }
@@ -108,35 +160,35 @@ impl fmt::Display for Report {
 
 impl RowResult {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.name)?;
-        write_side(f, "keyward", &self.keyward)?;
-        write_side(f, "bare warp", &self.floor)?;
-        let requests = Spread::of(
-            pairs(&self.keyward, &self.floor)
-                .map(|(ours, theirs)| ours.requests_per_second / theirs.requests_per_second),
-        );
-        let label = "  keyward / bare warp";
-        writeln!(f, "{label:26}{:>12.2}{:20}{}", requests.median, "", Quartiles(self.cpu_ratio))
+        let title = format!("{} ({} at once)", self.name, self.clients);
+        let (p50, p99) = ("p50 µs", "p99 µs");
+        writeln!(f)?;
+        writeln!(
+            f,
+            "{title:46}{:>8}{p50:>9}{p99:>9}  {:>22}{:>10}  {:>19}  {:>19}",
+            "each/s", "CPU (user + system)", "Postgres", "each/s beside floor", "CPU beside floor"
+        )?;
+        if let Some(remark) = &self.remark {
+            writeln!(f, "  {remark}")?;
+        }
+        self.sides.iter().try_for_each(|side| side.write(f))
     }
 }
 
-fn write_side(f: &mut fmt::Formatter<'_>, label: &str, samples: &[Sample]) -> fmt::Result {
-    let spread = |figure: fn(&Sample) -> f64| Spread::of(samples.iter().map(figure));
-    let (p50, p99) = (spread(|it| it.p50_us).median, spread(|it| it.p99_us).median);
-    let requests = spread(|it| it.requests_per_second).median;
-    let cpu = spread(|it| it.cpu_us);
-    let user = cpu.median * spread(|it| it.cpu_user_share).median;
-    let system = cpu.median - user;
-    write!(f, "  {label:24}{requests:>12.0}{p50:>9.0}{p99:>9.0}{:2}", "")?;
-    writeln!(f, "{} ({user:.1} + {system:.1})", Quartiles(cpu))
-}
-
-/// A median with its quartiles, to two places.
-struct Quartiles(Spread);
-
-impl fmt::Display for Quartiles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Spread { median, lower_quartile, upper_quartile } = self.0;
-        write!(f, "{median:>6.2} [{lower_quartile:.2} to {upper_quartile:.2}]")
+impl SideResult {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let median = |figure: fn(&Sample) -> f64| Spread::of(self.slices.iter().map(figure)).median;
+        let (p50, p99) = (median(|it| it.p50_us), median(|it| it.p99_us));
+        let cpu = median(|it| it.cpu_us);
+        let user = cpu * median(|it| it.cpu_user_share);
+        let split = format!("{cpu:.1} ({user:.1} + {:.1})", cpu - user);
+        let postgres: Option<Vec<f64>> = self.slices.iter().map(|it| it.postgres_cpu_us).collect();
+        let postgres = postgres.map_or(String::new(), |it| format!("{:.1}", Spread::of(it).median));
+        write!(f, "  {:44}{:>8.0}{p50:>9.0}{p99:>9.0}", self.name, median(|it| it.per_second))?;
+        write!(f, "  {split:>22}{postgres:>10}")?;
+        if let Some(BesideFloor { per_second, cpu }) = &self.beside_floor {
+            write!(f, "  {:>19}  {:>19}", per_second.to_string(), cpu.to_string())?;
+        }
+        writeln!(f)
     }
 }

@@ -1,6 +1,5 @@
 //! The processes that are measured.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -15,8 +14,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::cpu;
 use crate::floor::Template;
+use crate::storage::Storage;
 
 const START_WITHIN: Duration = Duration::from_mins(1);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
@@ -29,21 +28,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the binary under test on a new RocksDB store in `directory`. Its log goes to a file
-    /// beside the store, at the level that a user gets.
+    /// Starts the binary under test on `storage`. Its log goes to a file in `directory`, at the
+    /// level that a user gets.
     pub async fn start_keyward(
+        storage: &Storage,
         directory: &Path,
         secret: &str,
-        connections: usize,
     ) -> anyhow::Result<Self> {
         let log_path = directory.join("keyward.log");
         let mut command = keyward(secret)?;
         command
             .arg("serve")
-            .args(["--listen", "127.0.0.1:0", "--storage"])
-            .arg(storage_url(directory))
-            // The warm-up reads every key from the store once, on all connections.
-            .args(["--miss-concurrency", &connections.to_string()])
+            .args(["--listen", "127.0.0.1:0"])
+            // As many as the bench may have connections, so that no verification is refused.
+            .args(["--miss-concurrency", "10000"])
+            // It may hold a password.
+            .env("KEYWARD_STORAGE", storage.url())
             .stderr(File::create(&log_path)?);
         Self::start(command).await.with_context(|| {
             let log = std::fs::read_to_string(&log_path).unwrap_or_default();
@@ -80,9 +80,9 @@ impl Server {
         self.address
     }
 
-    /// The CPU time that it has used so far.
-    pub fn cpu(&self) -> anyhow::Result<cpu::Reading> {
-        cpu::Reading::of(self.pid)
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// Asks it to end, and waits until it has. One that was asked must end well.
@@ -146,12 +146,6 @@ fn keyward_path() -> anyhow::Result<PathBuf> {
         bail!("{} is not there: build it, or name it in KEYWARD_BIN", path.display());
     }
     Ok(path)
-}
-
-fn storage_url(directory: &Path) -> OsString {
-    let mut url = OsString::from("rocksdb://");
-    url.push(directory.join("data"));
-    url
 }
 
 fn spawn(command: &mut Command) -> anyhow::Result<Child> {

@@ -1,5 +1,7 @@
 //! The middle and the spread of a few figures.
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// Median and quartiles: with a handful of slices on a shared machine the extremes are accidents.
@@ -20,6 +22,13 @@ impl Spread {
             lower_quartile: quarter(&sorted, 1),
             upper_quartile: quarter(&sorted, 3),
         }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { median, lower_quartile, upper_quartile } = self;
+        write!(f, "{median:.2} [{lower_quartile:.2}–{upper_quartile:.2}]")
     }
 }
 

@@ -1,0 +1,124 @@
+//! A server, loaded over HTTP in a closed loop: every connection asks, waits for the answer, judges
+//! it, and asks again.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use async_trait::async_trait;
+use tokio::task::JoinSet;
+
+use crate::cpu::Processes;
+use crate::http::{Answer, Connection};
+use crate::report::Sample;
+use crate::rows::Question;
+use crate::server::Server;
+use crate::side::Side;
+use crate::watch::Watch;
+
+/// A server that answers a question.
+pub struct OverHttp {
+    pub name: &'static str,
+    pub server: Rc<Server>,
+    /// Of the Postgres that the server uses.
+    pub postmaster: Option<u32>,
+    pub question: &'static Question,
+    /// The question, asked in each of these ways in turn.
+    pub requests: Rc<[Vec<u8>]>,
+    pub connections: usize,
+}
+
+#[async_trait(?Send)]
+impl Side for OverHttp {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    async fn slice(&mut self, time: Duration) -> anyhow::Result<Sample> {
+        let asking = self.asking(usize::MAX)?;
+        let processes = Processes { own: self.server.pid(), postmaster: self.postmaster };
+        let load = drive(self.server.address(), self.connections, Rc::clone(&asking));
+        let (sample, ()) = tokio::try_join!(asking.watch.run(time, processes), load)?;
+        Ok(sample)
+    }
+
+    async fn end(self: Box<Self>) -> anyhow::Result<()> {
+        match Rc::into_inner(self.server) {
+            Some(server) => server.stop().await,
+            // Others need it still.
+            None => Ok(()),
+        }
+    }
+}
+
+impl OverHttp {
+    /// Sends each request once.
+    pub async fn warm_up(&self) -> anyhow::Result<()> {
+        let asking = self.asking(self.requests.len())?;
+        drive(self.server.address(), self.connections, asking).await
+    }
+
+    fn asking(&self, requests: usize) -> anyhow::Result<Rc<Asking>> {
+        Ok(Rc::new(Asking {
+            question: self.question,
+            requests: Rc::clone(&self.requests),
+            turn: Cell::new(0),
+            left: Cell::new(requests),
+            watch: Watch::new()?,
+        }))
+    }
+}
+
+/// The requests of one load, in turn and round and round, until none is left or its time is over.
+struct Asking {
+    question: &'static Question,
+    requests: Rc<[Vec<u8>]>,
+    turn: Cell<usize>,
+    left: Cell<usize>,
+    watch: Watch,
+}
+
+impl Asking {
+    fn next(&self) -> Option<&[u8]> {
+        if self.watch.is_over() {
+            return None;
+        }
+        self.left.set(self.left.get().checked_sub(1)?);
+        let turn = self.turn.get();
+        self.turn.set((turn + 1) % self.requests.len());
+        Some(&self.requests[turn])
+    }
+}
+
+async fn drive(address: SocketAddr, connections: usize, asking: Rc<Asking>) -> anyhow::Result<()> {
+    let mut conversations = JoinSet::new();
+    for _ in 0..connections {
+        conversations.spawn_local(converse(address, Rc::clone(&asking)));
+    }
+    while let Some(ended) = conversations.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+async fn converse(address: SocketAddr, asking: Rc<Asking>) -> anyhow::Result<()> {
+    let mut connection = Connection::open(address).await?;
+    while let Some(request) = asking.next() {
+        let asked = Instant::now();
+        let answer = connection.ask(request).await?;
+        judge(asking.question, &answer)?;
+        asking.watch.count(asked.elapsed(), answer.wire_len);
+    }
+    Ok(())
+}
+
+/// Whether the answer is the right one to the question.
+pub fn judge(question: &Question, answer: &Answer<'_>) -> anyhow::Result<()> {
+    if answer.status != question.status || !answer.body.starts_with(question.body_begins.as_bytes())
+    {
+        bail!("a wrong answer: {}\n{}", answer.head, String::from_utf8_lossy(answer.body));
+    }
+    Ok(())
+}

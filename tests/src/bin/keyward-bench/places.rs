@@ -1,0 +1,102 @@
+//! What rows are measured on, started when the first row needs it and kept for the others.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use anyhow::Context as _;
+use tempfile::TempDir;
+
+use crate::postgres::Postgres;
+use crate::report::Settings;
+use crate::rows::WORKSPACE;
+use crate::server::{self, Server};
+use crate::storage::Storage;
+
+/// A storage with keys in it, and the binary under test on it.
+pub struct Place {
+    pub server: Rc<Server>,
+    /// The keys, as clients present them.
+    pub keys: Vec<String>,
+    /// For a caller who may create keys.
+    pub token: String,
+}
+
+/// All places.
+pub struct Places {
+    directory: TempDir,
+    keys: usize,
+    rocksdb: Option<Place>,
+    postgres: Option<PostgresPlace>,
+}
+
+/// Postgres with what stands on it, or why there is none.
+type PostgresPlace = Result<(Place, Postgres), String>;
+
+impl Places {
+    pub fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("keyward-bench-")
+            .tempdir()
+            .context("making a directory for the keys")?;
+        Ok(Self { directory, keys: settings.keys, rocksdb: None, postgres: None })
+    }
+
+    /// A directory that is not there yet.
+    pub fn new_directory(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The place with RocksDB.
+    pub async fn rocksdb(&mut self) -> anyhow::Result<&Place> {
+        if self.rocksdb.is_none() {
+            let storage = Storage::RocksDb(self.new_directory("data"));
+            self.rocksdb = Some(self.start("RocksDB", &storage).await?);
+        }
+        self.rocksdb.as_ref().context("it has been started")
+    }
+
+    /// The place with Postgres; in words, where there is no Postgres to be had.
+    pub async fn postgres(&mut self) -> anyhow::Result<Result<(&Place, &Postgres), &str>> {
+        if self.postgres.is_none() {
+            self.postgres = Some(match Postgres::start().await {
+                Ok(postgres) => {
+                    let storage = Storage::Postgres(postgres.url().to_owned());
+                    let place = self.start("Postgres", &storage).await?;
+                    postgres.settle(self.keys).await?;
+                    Ok((place, postgres))
+                }
+                Err(error) => Err(format!("not measured: {error:#}")),
+            });
+        }
+        let place = self.postgres.as_ref().context("it has been started")?;
+        Ok(match place {
+            Ok((place, postgres)) => Ok((place, postgres)),
+            Err(reason) => Err(reason),
+        })
+    }
+
+    async fn start(&self, what: &str, storage: &Storage) -> anyhow::Result<Place> {
+        eprintln!("creating {} keys in {what}", self.keys);
+        let keys = storage.fill(self.keys).await?;
+        let secret = server::random_secret()?;
+        let server = Server::start_keyward(storage, self.directory.path(), &secret).await?;
+        let token = server::mint_token(&secret, WORKSPACE).await?;
+        Ok(Place { server: Rc::new(server), keys, token })
+    }
+
+    /// In words: what matters of the Postgres for whoever compares figures.
+    pub fn description(&self) -> Option<String> {
+        let (_, postgres) = self.postgres.as_ref()?.as_ref().ok()?;
+        Some(postgres.description.clone())
+    }
+
+    /// Ends everything. Servers that were asked must end well.
+    pub async fn end(self) -> anyhow::Result<()> {
+        let (postgres, _database) = self.postgres.and_then(Result::ok).unzip();
+        for place in self.rocksdb.into_iter().chain(postgres) {
+            let server = Rc::into_inner(place.server).context("a side was not ended")?;
+            server.stop().await?;
+        }
+        Ok(self.directory.close()?)
+    }
+}
