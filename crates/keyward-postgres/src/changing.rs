@@ -89,6 +89,8 @@ async fn revoke_together(
     let workspaces: Vec<Uuid> = asked.iter().map(|it| it.workspace.as_uuid()).collect();
     let ids: Vec<Uuid> = asked.iter().map(|it| it.id.as_uuid()).collect();
     let times: Vec<_> = asked.iter().map(|it| column_time(it.at)).collect();
+    // That the ids are named twice keeps the planner from reading the whole table for the join, which
+    // it does for as long as it takes the table to be small.
     let changed = connections
         .run(Repeat::IfNothingWasDone, |connection| {
             let query = sqlx::query_as!(
@@ -96,8 +98,8 @@ async fn revoke_together(
                 "UPDATE keyward.api_keys AS key
                 SET status = 'revoked', updated_at = greatest(key.updated_at, asked.at)
                 FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS asked (workspace, id, at)
-                WHERE key.id = asked.id AND key.workspace_id = asked.workspace
-                  AND key.status = 'active'
+                WHERE key.id = ANY($2) AND key.id = asked.id
+                  AND key.workspace_id = asked.workspace AND key.status = 'active'
                 RETURNING key.id, workspace_id, digest, name, key_prefix, status, created_by,
                           created_at, updated_at, scopes",
                 &workspaces,
@@ -238,7 +240,7 @@ async fn revoke_as_given(
         "UPDATE keyward.api_keys AS key
         SET status = 'revoked', updated_at = given.at
         FROM unnest($1::uuid[], $2::timestamptz[]) AS given (id, at)
-        WHERE key.id = given.id",
+        WHERE key.id = ANY($1) AND key.id = given.id",
         &ids,
         &times,
     );

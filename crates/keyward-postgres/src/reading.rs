@@ -87,8 +87,9 @@ pub async fn get(
 /// One page of a workspace.
 ///
 /// The records behind a position are those of the same time with a greater id, and all older ones:
-/// each of the two is a stretch of `api_keys_list_idx`, read from its beginning and without a sort.
-/// (One condition with an OR would read all records of that time again for every page.)
+/// each of the two is a stretch of `api_keys_list_idx`, and no more of it is read than a page. (One
+/// condition with an OR would read all records of that time again for every page; so would one limit
+/// for both, because Postgres then sorts them together.)
 pub async fn page(
     connections: &Connections,
     workspace: WorkspaceId,
@@ -106,11 +107,15 @@ pub async fn page(
                        created_by AS "created_by!", created_at AS "created_at!",
                        updated_at AS "updated_at!", scopes
                 FROM (
-                    SELECT * FROM keyward.api_keys
+                    (SELECT * FROM keyward.api_keys
                     WHERE workspace_id = $1 AND created_at = $2 AND id > $3
+                    ORDER BY id
+                    LIMIT $4)
                     UNION ALL
-                    SELECT * FROM keyward.api_keys
+                    (SELECT * FROM keyward.api_keys
                     WHERE workspace_id = $1 AND created_at < coalesce($2, 'infinity')
+                    ORDER BY created_at DESC, id
+                    LIMIT $4)
                 ) AS behind
                 ORDER BY created_at DESC, id
                 LIMIT $4"#,
