@@ -17,7 +17,9 @@ pub type Make = fn() -> Storage;
 /// Source and target of every copy that the tested driver takes part in.
 pub fn pairs() -> Vec<(Make, Make)> {
     match Storage::new() {
-        Storage::Memory => panic!("a store in memory can be neither source nor target"),
+        Storage::Memory | Storage::Elsewhere(_) => {
+            panic!("a copy is tested between storages that the tests make")
+        }
         Storage::Rocks(_) => vec![(Storage::rocksdb, Storage::rocksdb)],
         Storage::Postgres(_) => vec![
             (Storage::rocksdb, Storage::postgres),
@@ -85,7 +87,7 @@ pub fn assert_fails(ended: &Ended, word: &str) {
 /// Opens the store itself.
 pub async fn open(storage: &Storage) -> Arc<dyn KeyStore> {
     match storage {
-        Storage::Memory => panic!("a store in memory is nobody else's"),
+        Storage::Memory | Storage::Elsewhere(_) => panic!("the storage is nobody else's"),
         Storage::Rocks(_) => {
             let directory = storage.directory().expect("RocksDB has a directory");
             let store = RocksStore::open(&directory, keyward_rocksdb::Settings::default());
