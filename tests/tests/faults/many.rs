@@ -15,7 +15,8 @@ use crate::node_on;
 async fn ten_nodes_that_start_at_once_on_an_empty_database_all_serve() {
     let cluster = Cluster::start().await;
     let launch = node_on(cluster.url()).flag("--pool-size", "4");
-    let nodes = LocalSet::new().run_until(async {
+    let local = LocalSet::new();
+    let nodes = local.run_until(async {
         let mut starting = JoinSet::new();
         for _ in 0..10 {
             let launch = launch.clone();
