@@ -19,8 +19,8 @@ use crate::error::{Fault, unavailable};
 
 /// Longest time that the server gives a statement. It must be the server that ends it: one that we
 /// merely stop waiting for, as at a locked table, would hold its connection there, and the next one
-/// another.
-const STATEMENT_LIMIT: Duration = Duration::from_secs(5);
+/// another. It goes with the start of a connection, and a pooler has a limit of its own.
+pub const STATEMENT_LIMIT: Duration = Duration::from_secs(5);
 /// Longest time that work may take, all its statements together. Then it is given up together with
 /// its connection: nobody knows any more what would be read from it next.
 pub const WORK_LIMIT: Duration = Duration::from_millis(5_500);
@@ -76,8 +76,6 @@ struct Lease<'p> {
 impl Connections {
     /// At most `size` connections, none of which is made yet; `wait` bounds the wait for one.
     pub fn new(options: PgConnectOptions, size: u32, wait: Duration) -> Self {
-        let limit = STATEMENT_LIMIT.as_millis();
-        let options = options.options([("statement_timeout", limit)]);
         let places = Semaphore::new(size as usize);
         Self { options, size, wait, places, idle: Mutex::default() }
     }

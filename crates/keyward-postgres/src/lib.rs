@@ -10,8 +10,9 @@
 //! | `row` | a row, and the record that it is |
 //! | `error` | what went wrong, told apart by SQLSTATE |
 //!
-//! Works behind a pooler in transaction mode (`PgBouncer` 1.21 or later with
-//! `max_prepared_statements`): nothing is left in a session.
+//! Works behind a pooler in transaction mode, because nothing is left in a session. `PgBouncer` 1.21
+//! or later needs `max_prepared_statements = 100` and `ignore_startup_parameters = options`; what it
+//! ignores is the time limit of statements, in whose place it has `query_timeout`.
 
 mod changing;
 mod connections;

@@ -10,6 +10,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
+use crate::connections::STATEMENT_LIMIT;
 use crate::error::ConnectError;
 
 /// Longest time for the first connection, with TLS and log-in.
@@ -68,6 +69,9 @@ pub fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {
     })?;
     let named = options.get_application_name().is_some();
     let options = if named { options } else { options.application_name("keyward") };
+    let limit = STATEMENT_LIMIT.as_millis();
+    // One parameter is all that a pooler has to be told to ignore. No column is a float.
+    let options = options.options([("statement_timeout", limit)]).extra_float_digits(None);
     Ok(options.disable_statement_logging())
 }
 
@@ -145,6 +149,11 @@ async fn is_migrated(connection: &mut PgConnection) -> Result<bool, sqlx::Error>
 async fn migrate(connection: &mut PgConnection, place: &str) -> Result<(), ConnectError> {
     let told = |error: sqlx::Error| ConnectError::from_sqlx(&error, place);
     let mut transaction = connection.begin().await.map_err(told)?;
+    // A migration of many keys may take its time, and whoever comes second waits for it.
+    sqlx::query!("SET LOCAL statement_timeout = 0")
+        .execute(&mut *transaction)
+        .await
+        .map_err(told)?;
     // A lock of the transaction: one of the session would stay behind on a pooler's connection.
     sqlx::query!("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
         .execute(&mut *transaction)
