@@ -67,13 +67,13 @@ impl Cluster {
         let mut standby = Self::stopped(place, &[]);
         standby.password.clone_from(&primary.password);
         let data = standby.data();
-        standby.finish(
-            standby.command("pg_basebackup").args(["--write-recovery-conf", "--no-sync"]).args([
+        finish(standby.command("pg_basebackup").args(["--write-recovery-conf", "--no-sync"]).args(
+            [
                 "--checkpoint=fast".into(),
                 format!("--pgdata={}", data.display()),
                 format!("--dbname={}", primary.url_of(ADMIN, "postgres")),
-            ]),
-        );
+            ],
+        ));
         standby.start_again().await;
         standby
     }
@@ -108,7 +108,7 @@ impl Cluster {
 
     fn initialise(&self) {
         let password_file = self.add_file("password", self.password.as_bytes());
-        self.finish(
+        finish(
             self.command("initdb")
                 .args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"])
                 .arg(format!("--username={ADMIN}"))
@@ -268,12 +268,13 @@ impl Cluster {
         }
         command
     }
+}
 
-    fn finish(&self, command: &mut Command) {
-        let output = command.output().expect("the programs of Postgres run");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{:?}: {said}", command.get_program());
-    }
+fn finish(command: &mut Command) {
+    let output = command.output().expect("the programs of Postgres run");
+    let program = command.get_program().display();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program}: {said}");
 }
 
 impl Drop for Cluster {

@@ -49,7 +49,7 @@ impl Proxy {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let wires = Arc::clone(&inside);
-                tokio::spawn(async move { wires.connect(client).await });
+                tokio::spawn(async move { Box::pin(wires.connect(client)).await });
             }
         });
         Self { address, wires }

@@ -95,7 +95,9 @@ mod tests {
 
     fn of(records: &[StoredKey]) -> String {
         let mut fingerprint = Fingerprint::new();
-        records.iter().for_each(|record| fingerprint.add(record));
+        for record in records {
+            fingerprint.add(record);
+        }
         fingerprint.finish()
     }
 
