@@ -40,20 +40,15 @@ pub fn shown(arguments: &[&str]) -> Result<()> {
 
 /// As [`shown`], and returns what cargo told in JSON, if the arguments ask for that.
 pub fn messages(arguments: &[&str]) -> Result<Vec<Value>> {
-    messages_in(&workspace::root(), arguments)
+    messages_of(workspace::cargo().args(arguments))
 }
 
-/// As [`messages`], for a workspace that may be another. It is built into the directory of this one.
-pub fn messages_in(root: &Path, arguments: &[&str]) -> Result<Vec<Value>> {
+/// As [`messages`], for a cargo that is ready to be run.
+pub fn messages_of(cargo: &mut Command) -> Result<Vec<Value>> {
     let mut found = Vec::new();
     let colour = if std::io::stderr().is_terminal() { "always" } else { "auto" };
-    let mut cargo = workspace::cargo();
-    cargo
-        .args(arguments)
-        .current_dir(root)
-        .env("CARGO_TARGET_DIR", workspace::target())
-        .env("CARGO_TERM_COLOR", colour);
-    let end = with_progress(&mut cargo, "building", &mut |live, event| {
+    cargo.env("CARGO_TERM_COLOR", colour);
+    let end = with_progress(cargo, "building", &mut |live, event| {
         match event {
             Event::Out(line) => {
                 found.push(serde_json::from_str(line).context("cargo said something odd")?);
@@ -64,7 +59,8 @@ pub fn messages_in(root: &Path, arguments: &[&str]) -> Result<Vec<Value>> {
         Ok(())
     })?;
     if !end.is_success() {
-        bail!("cargo {} failed", arguments.first().unwrap_or(&""));
+        let asked = cargo.get_args().next().unwrap_or_default();
+        bail!("cargo {} failed", asked.display());
     }
     Ok(found)
 }

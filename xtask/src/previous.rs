@@ -14,18 +14,16 @@ pub fn build(commit: Option<&str>) -> Result<PathBuf> {
     let place = workspace::target().join("previous");
     let source = place.join("source");
     check_out(&commit, &source)?;
-    let messages = compile::messages_in(
-        &source,
-        &[
-            "build",
-            "--release",
-            "--locked",
-            "--workspace",
-            "--bin",
-            "keyward",
-            "--message-format=json-render-diagnostics",
-        ],
-    )?;
+    let mut cargo = workspace::cargo();
+    cargo
+        .args(["build", "--release", "--locked", "--workspace", "--bin", "keyward"])
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(&source)
+        .env("CARGO_TARGET_DIR", workspace::target())
+        // Cargo tells the crates of two checkouts apart by nothing else, and would compile each of
+        // them anew whenever the other was compiled. What is run is the compiler as ever.
+        .env("RUSTC_WORKSPACE_WRAPPER", "env");
+    let messages = compile::messages_of(&mut cargo)?;
     let binary = messages.iter().find_map(|message| message["executable"].as_str());
     let binary = binary.context("the previous commit has no server")?;
     // The next build puts the current one in its place.
