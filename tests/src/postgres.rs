@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use keyward_test_postgres::database::Database;
+pub use keyward_test_postgres::database::Database;
 use keyward_test_postgres::lease::Lease;
 use keyward_test_postgres::server::URL_VARIABLE;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};

@@ -199,7 +199,7 @@ impl Secrets {
         let raw = keys.iter().map(|key| ("a raw key", key.raw()[12..50].to_owned()));
         let signature = tenant.token().rsplit('.').next().unwrap()[..30].to_owned();
         let others = [("a token", signature), ("the secret", launch.secret()[..30].to_owned())];
-        let password = launch.storage().database().map(|database| database.password());
+        let password = launch.storage().database().map(postgres::Database::password);
         let password = password.map(|password| ("the storage's password", password.to_owned()));
         Self(raw.chain(others).chain(password).collect())
     }

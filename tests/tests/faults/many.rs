@@ -122,7 +122,7 @@ async fn revocations_of_the_same_keys_from_all_sides_are_all_answered() {
                  SELECT id FROM keyward.api_keys ORDER BY id DESC LIMIT 10)",
         ]);
         let all = async { tokio::join!(typed, under_way.join_all()) };
-        within(Duration::from_mins(1), "all revocations", all).await;
+        Box::pin(within(Duration::from_mins(1), "all revocations", all)).await;
         for (tenant, key) in every(&tenants, &keys) {
             assert_eq!(tenant.verdict(key.raw()).await, "revoked");
         }

@@ -154,7 +154,7 @@ impl Side for Pgbench {
         let mut said = BufReader::new(child.stderr.take().context("pgbench has an output")?);
         run_up(&mut said).await?;
         let (begun, cpu) = (SystemClock.now(), processes.read()?);
-        sleep(time - MARGIN).await;
+        sleep(time.saturating_sub(MARGIN)).await;
         let (ended, used) = (SystemClock.now(), processes.read()?.since(&cpu));
         let mut rest = String::new();
         said.read_to_string(&mut rest).await?;

@@ -44,7 +44,9 @@ impl Storage {
     /// Opens the driver in this process.
     pub async fn open(&self) -> anyhow::Result<Arc<dyn KeyStore>> {
         Ok(match self {
-            Self::RocksDb(directory) => Arc::new(RocksStore::open(directory, Default::default())?),
+            Self::RocksDb(directory) => {
+                Arc::new(RocksStore::open(directory, keyward_rocksdb::Settings::default())?)
+            }
             Self::Postgres(url) => Arc::new(PostgresStore::connect(url, POOL).await?),
         })
     }
