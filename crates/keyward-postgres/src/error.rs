@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io;
+use std::io::ErrorKind;
 
 use keyward_core::store::{BoxError, StoreError, Unique};
 use sqlx::postgres::PgDatabaseError;
@@ -197,10 +197,13 @@ impl ConnectError {
         let source: BoxError = Box::new(Cause::of(error));
         let unreachable = |source| Self::Unreachable { place: place.to_owned(), source };
         match error {
-            sqlx::Error::Io(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                Self::Tls(source)
-            }
-            sqlx::Error::Io(_) => unreachable(source),
+            sqlx::Error::Io(error) => match error.kind() {
+                // A certificate that is none, and one that is not believed.
+                ErrorKind::InvalidInput | ErrorKind::InvalidData => Self::Tls(source),
+                // A certificate that is not there: over TCP no other file is looked for.
+                ErrorKind::NotFound if !place.starts_with('/') => Self::Tls(source),
+                _ => unreachable(source),
+            },
             sqlx::Error::Tls(_) => Self::Tls(source),
             sqlx::Error::Database(error) => match &*error.code().unwrap_or_default() {
                 "28000" | "28P01" => Self::NotLetIn(source),

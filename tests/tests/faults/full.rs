@@ -15,7 +15,7 @@ use crate::node_on;
 async fn a_full_disk_of_postgres_is_told_and_loses_nothing() {
     let place = TempDir::with_prefix("keyward-full-").expect("there is room");
     let small = SmallDisk::mount(place.path());
-    let mut cluster = Cluster::at(place, &["min_wal_size=32MB", "wal_segment_size=1MB"]).await;
+    let mut cluster = Cluster::at(place, &["min_wal_size=32MB", "max_wal_size=48MB"]).await;
     let node = node_on(cluster.url()).start().await;
     let tenant = node.tenant();
     let ledger = Ledger::default();
@@ -71,7 +71,7 @@ struct SmallDisk(PathBuf);
 impl SmallDisk {
     fn mount(place: &Path) -> Self {
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=96m,mode=0700", "keyward-test"])
+            .args(["-t", "tmpfs", "-o", "size=160m,mode=0700", "keyward-test"])
             .arg(place)
             .status();
         assert!(
