@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use keyward_test_postgres::local::{Owner, Programs};
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,7 +14,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
 
 use crate::tokens;
-use crate::wait::eventually;
+use crate::wait::{PATIENCE, eventually};
 
 /// The superuser of every cluster, and its role and database for Keyward.
 const ADMIN: &str = "admin";
@@ -155,11 +156,17 @@ impl Cluster {
         // It must not notice that its children die, and do something about it.
         let pid = Pid::from_child(&postmaster);
         let _ = kill_process(pid, Signal::STOP);
-        for child in children(pid) {
+        let children = children(pid);
+        for &child in &children {
             let _ = kill_process(child, Signal::KILL);
         }
         let _ = postmaster.kill();
         let _ = postmaster.wait();
+        // Their memory is shared with the next server until they are gone, which then refuses to start.
+        let begun = Instant::now();
+        while children.iter().any(|&child| is_running(child)) && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Stops all processes of the server in their tracks (SIGSTOP): connections stay open, and nobody
@@ -298,12 +305,19 @@ fn free_port() -> u16 {
 fn children(parent: Pid) -> Vec<Pid> {
     let entries = std::fs::read_dir("/proc").expect("this is Linux").flatten();
     let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
-    pids.filter(|pid| {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-        // The name in brackets may hold anything; the state and the parent follow it.
-        let stat = stat.unwrap_or_default();
-        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        after_name.split_whitespace().nth(1) == Some(&parent.as_raw_nonzero().to_string())
-    })
-    .collect()
+    let parent = parent.as_raw_nonzero().to_string();
+    pids.filter(|&pid| state(pid).is_some_and(|(_, its)| its == parent)).collect()
+}
+
+/// Whether this process is more than a name that its parent has not struck out.
+fn is_running(process: Pid) -> bool {
+    state(process).is_some_and(|(state, _)| !matches!(&*state, "Z" | "X"))
+}
+
+/// The state of a process and its parent, as the kernel tells them.
+fn state(process: Pid) -> Option<(String, String)> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;
+    // The name in brackets may hold anything; these two follow it.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned);
+    Some((fields.next()?, fields.next()?))
 }

@@ -214,3 +214,60 @@ impl fmt::Debug for Connections {
 async fn answers(connection: &mut PgConnection) -> bool {
     matches!(timeout(PING_LIMIT, connection.ping()).await, Ok(Ok(())))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const WAIT: Duration = Duration::from_millis(50);
+    /// What a busy machine may add.
+    const LEEWAY: Duration = Duration::from_secs(20);
+
+    fn pool(port: u16) -> Connections {
+        let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(port);
+        Connections::new(options, 2, WAIT)
+    }
+
+    async fn use_one(pool: &Connections) -> Result<(), StoreError> {
+        let used = pool.run(Repeat::Always, |_| Box::pin(async { Ok(()) }));
+        timeout(LEEWAY, used).await.expect("the wait is bounded")
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_speaks_is_not_waited_for() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pool = pool(silent.local_addr().unwrap().port());
+        assert!(matches!(use_one(&pool).await, Err(StoreError::Unavailable(_))));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_told_with_the_reason() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let Err(StoreError::Unavailable(cause)) = use_one(&pool(port)).await else {
+            panic!("nobody is there")
+        };
+        assert!(cause.to_string().contains("refused"), "{cause}");
+    }
+
+    #[tokio::test]
+    async fn a_pool_that_was_closed_gives_nothing_and_can_be_closed_again() {
+        let pool = pool(1);
+        pool.close().await;
+        pool.close().await;
+        let Err(StoreError::Unavailable(cause)) = use_one(&pool).await else {
+            panic!("it is closed")
+        };
+        assert!(cause.to_string().contains("closed"), "{cause}");
+    }
+
+    #[test]
+    fn nothing_of_the_way_in_is_written_out() {
+        let options = PgConnectOptions::new_without_pgpass().password("correct-horse");
+        let written = format!("{:?}", Connections::new(options, 2, WAIT));
+        assert!(!written.contains("correct-horse"), "{written}");
+    }
+}
