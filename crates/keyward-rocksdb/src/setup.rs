@@ -1,8 +1,8 @@
 //! How RocksDB is set up.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, Options, ReadOptions, ReadTier,
-    WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, Options,
+    ReadOptions, ReadTier, WriteOptions,
 };
 
 /// Bits of bloom filter for each key: one in a hundred absent keys costs a read of the disk.
@@ -53,10 +53,15 @@ pub fn family_options(cache: &Cache) -> Options {
     table.set_block_cache(cache);
     table.set_bloom_filter(BLOOM_BITS, false);
     table.set_whole_key_filtering(true);
-    // Filters and indexes count as cache, so that memory does not grow with the number of keys.
+    // Filters and indexes count as cache, so that memory does not grow with the number of keys. They
+    // are in small parts: in one piece, the filter of a million keys is larger than what a shard of
+    // the cache takes, and would be read and checked anew, a megabyte, for every lookup.
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_pin_top_level_index_and_filter(true);
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.set_compression_type(DBCompressionType::Lz4);
