@@ -137,7 +137,10 @@ impl Copy {
 
     async fn carry_over(&self, records: u64) -> anyhow::Result<Report> {
         let imported = self.import(records).await?;
-        self.verify(imported).await
+        let report = self.verify(imported).await?;
+        // While the source can still be unsealed.
+        self.target.close().await.context("the target did not close cleanly")?;
+        Ok(report)
     }
 
     async fn import(&self, records: u64) -> anyhow::Result<Imported> {

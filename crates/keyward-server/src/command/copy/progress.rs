@@ -1,10 +1,11 @@
 //! How far a copy has come, on standard error: a bar for a terminal, a line now and then for a log.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io::{IsTerminal as _, stderr};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// Time between two lines.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
@@ -71,11 +72,17 @@ impl Drop for Progress {
 
 fn bar(what: &'static str, total: Option<u64>) -> ProgressBar {
     let template = match total {
-        Some(_) => "{msg:9} {wide_bar} {human_pos}/{human_len} {per_sec}, {eta} left",
-        None => "{msg:9} {spinner} {human_pos} {per_sec}",
+        Some(_) => "{msg:9} {wide_bar} {human_pos}/{human_len} {rate}, {eta} left",
+        None => "{msg:9} {spinner} {human_pos} {rate}",
     };
     let style = ProgressStyle::with_template(template);
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr())
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_style(style.with_key("rate", rate))
         .with_message(what)
+}
+
+fn rate(state: &ProgressState, text: &mut dyn fmt::Write) {
+    // It is drawn to memory first, which does not fail.
+    let _ = write!(text, "{:.0}/s", state.per_sec());
 }
