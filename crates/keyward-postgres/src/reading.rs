@@ -16,12 +16,13 @@ pub async fn find(
 ) -> Vec<Result<Option<StoredKey>, StoreError>> {
     let asked: Vec<Vec<u8>> = digests.iter().map(|digest| digest.as_bytes().to_vec()).collect();
     // OFFSET 0 keeps the planner from turning the probes, one for each digest, into a join: for that
-    // it could read the whole table.
+    // it could read the whole table. The SELECT around the parameter keeps their number from it: it
+    // would make a plan of its own for each short statement, at two thirds of the cost of the probes.
     let found = connections
         .run(Repeat::Always, |connection| {
             let query = sqlx::query!(
                 r#"SELECT asked.position AS "position!", key.*
-                FROM unnest($1::bytea[]) WITH ORDINALITY AS asked (digest, position)
+                FROM unnest((SELECT $1::bytea[])) WITH ORDINALITY AS asked (digest, position)
                 CROSS JOIN LATERAL (
                     SELECT id, workspace_id, digest, name, key_prefix, status, created_by,
                            created_at, updated_at, scopes
