@@ -30,13 +30,16 @@ const DEBIAN: &str = "/usr/lib/postgresql";
 pub struct Programs(PathBuf);
 
 impl Programs {
-    /// Those on the `PATH`, else the newest that are installed.
+    /// Those on the `PATH`, else the newest that are installed. Links are followed: the directory that
+    /// they lead to holds all programs of that version.
     pub fn find() -> Option<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let on_path: Vec<PathBuf> = std::env::split_paths(&path).collect();
-        let holds_both =
-            |place: &PathBuf| ["initdb", "postgres"].iter().all(|name| place.join(name).is_file());
-        on_path.into_iter().chain(installed()).find(holds_both).map(Self)
+        on_path.into_iter().chain(installed()).find_map(|place| {
+            let initdb = place.join("initdb").canonicalize().ok()?;
+            let programs = initdb.parent()?;
+            programs.join("postgres").is_file().then(|| Self(programs.to_owned()))
+        })
     }
 
     /// The directory.
