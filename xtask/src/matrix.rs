@@ -45,7 +45,7 @@ impl Suite {
 }
 
 /// All suites that are not plain ones.
-const SUITES: [Suite; 6] = [
+const SUITES: &[Suite] = &[
     Suite { drivers: &[], only_when_named: true, ..Suite::plain("compose") },
     Suite { drivers: &DURABLE, ..Suite::plain("copy") },
     Suite { drivers: &DURABLE, ..Suite::plain("crash") },

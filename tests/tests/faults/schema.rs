@@ -26,9 +26,9 @@ async fn a_schema_that_grows_is_not_noticed_by_the_nodes_that_run() {
     let logs = node.logs();
     let troubled = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
     // Every cluster of the tests is warned of: none of them syncs.
-    let troubles: Vec<&str> =
+    let complaints: Vec<&str> =
         logs.lines().filter(troubled).filter(|line| !line.contains("fsync off")).collect();
-    assert!(troubles.is_empty(), "{troubles:?}");
+    assert!(complaints.is_empty(), "{complaints:?}");
 }
 
 /// Creates, lists, verifies and revokes, and verifies a key that is there already.
