@@ -60,6 +60,8 @@ async fn from_memory(
 ) -> anyhow::Result<Sides> {
     let place = places.rocksdb().await?;
     let keyward = verifying(place, question, clients, None);
+    // Every key is in memory afterwards, and the number in a request's id about as long as it gets.
+    keyward.warm_up().await?;
     let floor = start_floor(question, &place.server, &keyward.requests[0]).await?;
     let floor = OverHttp {
         name: "bare warp",
@@ -69,8 +71,6 @@ async fn from_memory(
         requests: Rc::clone(&keyward.requests),
         connections: clients,
     };
-    // Every key is in memory afterwards.
-    keyward.warm_up().await?;
     floor.warm_up().await?;
     Ok(Sides { sides: vec![Box::new(floor), Box::new(keyward)], remark: None })
 }
