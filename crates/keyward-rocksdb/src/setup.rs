@@ -19,7 +19,7 @@ const DIARY_BYTES: usize = 4 << 20;
 /// How far a read may reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// Into memory: what is not there is [`ReadError::NotInMemory`].
+    /// Into memory: what is not there is [`NotInMemory`](crate::error::ReadError::NotInMemory).
     Memory,
     /// To the disk, where the calling thread waits.
     Disk,
