@@ -16,6 +16,11 @@ use crate::workspace::{self, entries};
 /// What the C++ of `RocksDB` was measured to take, in minutes of one core: 22 minutes on two.
 const CPP_MINUTES: usize = 44;
 
+/// Builds the server. It is the workspace that is built and not the package alone: its features are
+/// those of all packages together, as for the tests, and `RocksDB`'s bindings, which would otherwise
+/// come to be built with other features of theirs, are compiled once for both.
+pub const SERVER: [&str; 5] = ["build", "--release", "--workspace", "--bin", "keyward"];
+
 /// Says how long the C++ of `RocksDB` will take, where it is not built yet.
 pub fn announce() {
     if archives().next().is_some() {

@@ -35,7 +35,7 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     };
     needs::require(&needs::BUILD)?;
     compile::announce();
-    compile::shown(&["build", "--release", "--package", "keyward-server", "--bin", "keyward"])?;
+    compile::shown(&compile::SERVER)?;
     let tree = lay_out()?;
     let dockerfile = workspace::root().join("Dockerfile");
     let build = ["build", "--target", "prebuilt", "--tag", tag, "--file"];

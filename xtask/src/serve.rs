@@ -35,7 +35,7 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let flags: Vec<String> = arguments.iter().filter(|flag| *flag != "--").cloned().collect();
     needs::require(&needs::BUILD)?;
     compile::announce();
-    compile::shown(&["build", "--release", "--package", "keyward-server", "--bin", "keyward"])?;
+    compile::shown(&compile::SERVER)?;
     serve(&flags)
 }
 
