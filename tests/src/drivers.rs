@@ -70,8 +70,11 @@ impl Driver for Postgres {
 
     async fn open(&self) -> Arc<dyn KeyStore> {
         // As the server has it where no flag says otherwise, but with patience for a busy machine.
-        let settings =
-            keyward_postgres::Settings { pool_size: 10, pool_wait: Duration::from_secs(30) };
+        let settings = keyward_postgres::Settings {
+            pool_size: 10,
+            pool_wait: Duration::from_secs(30),
+            window: Duration::from_millis(10),
+        };
         let store = PostgresStore::connect(self.database.url(), settings).await;
         Arc::new(store.expect("the store opens"))
     }

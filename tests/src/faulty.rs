@@ -8,7 +8,7 @@ use keyward_core::clock::Timestamp;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
-use keyward_core::store::{Imported, KeyStore, ListPosition, StoreError, StoredKey};
+use keyward_core::store::{ChangeFeed, Imported, KeyStore, ListPosition, StoreError, StoredKey};
 use tokio::sync::Semaphore;
 
 /// A method of the store.
@@ -135,8 +135,8 @@ impl FaultyStore {
 
 #[async_trait]
 impl KeyStore for FaultyStore {
-    fn exclusive(&self) -> bool {
-        self.inner.exclusive()
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        self.inner.feed()
     }
 
     async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {

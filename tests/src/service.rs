@@ -1,25 +1,68 @@
 //! A service over a store, as the server puts it together, without the server.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyward_core::caller::{Authorised, Caller, Credential};
-use keyward_core::clock::{SystemClock, SystemEntropy};
+use keyward_core::clock::{Reading, Sleep, SystemClock, SystemEntropy, Timer};
+use keyward_core::freshness::Follower;
 use keyward_core::id::WorkspaceId;
 use keyward_core::key::{ApiKey, KeyName};
 use keyward_core::scope::{Permission, Scopes};
 use keyward_core::service::{Keys, KeysError, NewKey};
 use keyward_core::store::{KeyStore, StoreError};
-use keyward_core::verify::{Refusal, Verdict, Verifier, VerifyError};
+use keyward_core::verify::{Bounds, Refusal, Verdict, Verifier, VerifyError};
+
+use tokio::task::JoinHandle;
 
 use crate::records::{format, id, workspace};
+use crate::wait::PATIENCE;
 
 /// The service and the verifier of one workspace.
 #[derive(Clone)]
 pub struct Service {
-    exclusive: bool,
     keys: Arc<Keys>,
     verifier: Arc<Verifier>,
+    #[expect(dead_code, reason = "it ends with the last of those that hold it")]
+    following: Option<Arc<Following>>,
     workspace: WorkspaceId,
+}
+
+/// The clocks of the machine and the timers of the runtime.
+struct TokioTimer;
+
+impl Timer for TokioTimer {
+    fn read(&self) -> Reading {
+        Reading::now()
+    }
+
+    fn sleep(&self, time: Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(time))
+    }
+}
+
+/// The task that polls a shared store. It ends with this value.
+struct Following(JoinHandle<()>);
+
+impl Following {
+    fn start(mut follower: Follower, store: Arc<dyn KeyStore>) -> Self {
+        Self(tokio::spawn(async move {
+            let feed = store.feed().expect("a store that is followed has a feed");
+            loop {
+                let due = follower.due().await;
+                match feed.poll(due.after).await {
+                    Ok(poll) => drop(follower.apply(due, &poll)),
+                    Err(_) => follower.fail(),
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A key that the service made.
@@ -43,13 +86,22 @@ pub enum Answer {
 impl Service {
     /// A service over `store` that remembers up to `cache_entries` records and has at most
     /// `miss_concurrency` lookups under way.
-    pub fn over(store: Arc<dyn KeyStore>, cache_entries: usize, miss_concurrency: usize) -> Self {
-        let exclusive = store.exclusive();
-        let verifier = Verifier::new(Arc::clone(&store), format(), cache_entries, miss_concurrency);
+    pub async fn over(
+        store: Arc<dyn KeyStore>,
+        cache_entries: usize,
+        miss_concurrency: usize,
+    ) -> Self {
+        let bounds = Bounds { cache_entries, miss_concurrency, freshness_wait: PATIENCE };
+        let timer = Arc::new(TokioTimer);
+        let (verifier, follower) =
+            Verifier::new(Arc::clone(&store), format(), bounds, Arc::clone(&timer) as _);
         let verifier = Arc::new(verifier);
+        let following = follower.map(|it| Arc::new(Following::start(it, Arc::clone(&store))));
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-        let keys = Keys::new(store, Arc::clone(&verifier), format(), clock, entropy);
-        Self { exclusive, keys: Arc::new(keys), verifier, workspace: workspace() }
+        let keys = Keys::new(store, Arc::clone(&verifier), format(), clock, timer, entropy);
+        // From here on, what is looked up is remembered.
+        verifier.ready().await.expect("the store can be polled");
+        Self { keys: Arc::new(keys), verifier, following, workspace: workspace() }
     }
 
     /// Makes a key.
@@ -74,15 +126,9 @@ impl Service {
         })
     }
 
-    /// Whether records are remembered between verifications. Those of a shared store may have changed
-    /// meanwhile, so it is asked every time.
-    pub fn has_memory(&self) -> bool {
-        self.exclusive
-    }
-
     /// How many records are remembered.
     pub fn remembered(&self) -> usize {
-        self.verifier.remembered()
+        self.verifier.cache().len()
     }
 
     fn caller(&self) -> Authorised {

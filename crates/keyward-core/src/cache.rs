@@ -5,14 +5,17 @@
 //! the store brings is kept only if nothing was evicted between the beginning of that read and the
 //! keeping of it. Otherwise a read from before a revocation could put the active record back after
 //! the revocation had evicted it, and nothing would ever evict it again.
-
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+//!
+//! That is all that is asked of a read, also of a store that others write too. Its age in epochs of
+//! the store says nothing: after a failover that lost changes, a read of what was lost may bear an
+//! epoch that the store has given to another change since.
 
 use hashbrown::HashTable;
 
 use crate::key::ApiKey;
 use crate::secret::KeyDigest;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, PoisonError};
+use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Enough that threads seldom meet in one, few enough that small caches stay whole.
 const SHARDS: usize = 64;
@@ -47,7 +50,12 @@ pub struct FillTicket {
 /// Its own cache lines, so that cores which work in different shards do not meet.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Shard(RwLock<Records>);
+struct Shard {
+    records: RwLock<Records>,
+    /// How often a record was found, and how often what a read brought was not kept.
+    hits: AtomicU64,
+    discarded: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct Records {
@@ -72,14 +80,19 @@ impl RecordCache {
     pub fn new(entries: usize) -> Self {
         let shards = if entries < SHARDS * MIN_SHARD_ENTRIES { 1 } else { SHARDS };
         let records = || Records { capacity: entries / shards, ..Records::default() };
-        Self { shards: (0..shards).map(|_| Shard(RwLock::new(records()))).collect() }
+        let shard = |_| Shard { records: RwLock::new(records()), ..Shard::default() };
+        Self { shards: (0..shards).map(shard).collect() }
     }
 
     /// The remembered record of `digest`, or a ticket for the read that is needed now.
     pub fn lookup(&self, digest: &KeyDigest) -> Lookup {
-        let records = self.shard(digest).read();
+        let shard = self.shard(digest);
+        let records = shard.read();
         match records.find(digest) {
-            Some(record) => Lookup::Hit(record),
+            Some(record) => {
+                shard.hits.fetch_add(1, Ordering::Relaxed);
+                Lookup::Hit(record)
+            }
             None => Lookup::Miss(FillTicket { evictions: records.evictions }),
         }
     }
@@ -88,8 +101,13 @@ impl RecordCache {
     /// drawn. Returns whether it is remembered. Comparing and keeping are one step under the lock
     /// that evicts.
     pub fn fill(&self, digest: &KeyDigest, ticket: &FillTicket, record: Arc<ApiKey>) -> bool {
-        let mut records = self.shard(digest).write();
-        if records.evictions != ticket.evictions || records.capacity == 0 {
+        let shard = self.shard(digest);
+        let mut records = shard.write();
+        if records.capacity == 0 {
+            return false;
+        }
+        if records.evictions != ticket.evictions {
+            shard.discarded.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         records.keep(digest, record);
@@ -102,6 +120,27 @@ impl RecordCache {
         let mut records = self.shard(digest).write();
         records.evictions += 1;
         records.forget(digest);
+    }
+
+    /// Forgets everything, and makes every read that is under way forget what it brings. When this
+    /// returns, no thread finds what was remembered before.
+    pub fn evict_all(&self) {
+        for shard in &self.shards {
+            let mut records = shard.write();
+            records.evictions += 1;
+            records.table.clear();
+        }
+    }
+
+    /// How often a record was found so far.
+    pub fn hits(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.hits.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How often something was evicted while a read was under way, so that what it brought was not
+    /// kept.
+    pub fn discarded(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.discarded.load(Ordering::Relaxed)).sum()
     }
 
     /// How many records are remembered.
@@ -123,11 +162,11 @@ impl RecordCache {
 /// Nothing under these locks panics; should something ever, the records are whole all the same.
 impl Shard {
     fn read(&self) -> RwLockReadGuard<'_, Records> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.records.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Records> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.records.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -227,6 +266,22 @@ mod tests {
             assert!(!remembers(&cache, n));
         }
         assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn what_was_begun_before_all_was_evicted_is_not_kept() {
+        let cache = RecordCache::new(10_000);
+        for n in 0..1_000 {
+            assert!(fill(&cache, n));
+        }
+        let before: Vec<_> = (1_000..2_000).map(|n| (n, ticket(&cache, n))).collect();
+        cache.evict_all();
+        assert!(cache.is_empty());
+        for (n, ticket) in before {
+            assert!(!cache.fill(&digest(n), &ticket, record()));
+        }
+        assert_eq!(cache.discarded(), 1_000);
+        assert!(fill(&cache, 1));
     }
 
     #[test]

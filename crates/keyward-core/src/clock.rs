@@ -1,11 +1,14 @@
 //! Time and randomness. Both come from outside, so that tests decide them.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use rand::{SeedableRng as _, TryRng as _};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::store::BoxError;
 
@@ -114,6 +117,61 @@ impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::SeqCst))
     }
+}
+
+/// What two clocks of the machine show at one moment.
+///
+/// The first is never set, and goes on while the machine is suspended (`CLOCK_BOOTTIME`, which
+/// [`std::time::Instant`] is not): times between moments are taken from it alone. The second is the
+/// clock on the wall. Where a machine is put to sleep without its own knowledge, the first may stand
+/// still; the second is set right when it wakes, and then they are farther apart than before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Nanoseconds since the machine was started; never 0.
+    pub boot: u64,
+    /// Nanoseconds by which the clock on the wall, counted from 1970, is ahead of that.
+    pub ahead: i64,
+}
+
+impl Reading {
+    /// What the clocks show now.
+    ///
+    /// They are read one after the other, and a pause in between makes the wall's seem farther ahead
+    /// than it is. So of a reading that others are to be compared with, use [`Reading::steady`].
+    pub fn now() -> Self {
+        #[cfg(target_os = "linux")]
+        const SINCE_BOOT: ClockId = ClockId::Boottime;
+        // There it counts the time of sleep too.
+        #[cfg(not(target_os = "linux"))]
+        const SINCE_BOOT: ClockId = ClockId::Monotonic;
+
+        let boot = nanoseconds(clock_gettime(SINCE_BOOT));
+        let wall = nanoseconds(clock_gettime(ClockId::Realtime));
+        Self { boot: boot.unsigned_abs().max(1), ahead: wall.saturating_sub(boot) }
+    }
+
+    /// As [`Reading::now`], taken twice: it is the earlier moment, with the wall's clock as little
+    /// ahead as either says. A pause between the two clocks can then hide no jump that comes later.
+    pub fn steady(timer: &dyn Timer) -> Self {
+        let (first, second) = (timer.read(), timer.read());
+        Self { boot: first.boot, ahead: first.ahead.min(second.ahead) }
+    }
+}
+
+fn nanoseconds(time: Timespec) -> i64 {
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+}
+
+/// A wait that is under way.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Where waits come from, and the moments between which they lie.
+pub trait Timer: Send + Sync {
+    /// What the clocks show now.
+    fn read(&self) -> Reading;
+
+    /// Ends after `time`, never before, and not much later.
+    fn sleep(&self, time: Duration) -> Sleep;
 }
 
 /// The source of randomness failed; nothing may be minted.

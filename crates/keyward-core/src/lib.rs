@@ -15,6 +15,8 @@
 //! | [`service`] | create, list and revoke: one authorised store call each |
 //! | [`verify`] | the answer to "is this key good?", at the speed of memory |
 //! | [`cache`] | the cell of remembered records behind it |
+//! | [`proof`] | the proof that the cell is up to date with a store that others write too |
+//! | [`freshness`] | how a node comes to that proof: polls, who waits for them, and the barrier |
 //! | [`clock`] | time and randomness, injected |
 //! | [`memory`] | the reference driver, an executable specification of [`store`] |
 
@@ -22,13 +24,16 @@ pub mod cache;
 pub mod caller;
 pub mod clock;
 pub mod fingerprint;
+pub mod freshness;
 pub mod id;
 pub mod key;
 pub mod memory;
+pub mod proof;
 pub mod scope;
 pub mod secret;
 pub mod service;
 pub mod store;
+mod sync;
 #[cfg(test)]
 mod testing;
 pub mod verify;

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::id::{KeyId, WorkspaceId};
 use crate::key::ApiKey;
 use crate::secret::KeyDigest;
-use crate::store::{Imported, KeyStore, ListPosition, StoreError, StoredKey, Unique};
+use crate::store::{ChangeFeed, Imported, KeyStore, ListPosition, StoreError, StoredKey, Unique};
 
 /// A [`KeyStore`] that is durable for as long as its process lives. For trying out, for tests, and
 /// as the specification that other drivers are compared with.
@@ -92,8 +92,8 @@ impl State {
 
 #[async_trait]
 impl KeyStore for MemoryStore {
-    fn exclusive(&self) -> bool {
-        true
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        None
     }
 
     async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::caller::{Authorised, Denied};
-use crate::clock::{Clock, Entropy, EntropyError};
+use crate::clock::{Clock, Entropy, EntropyError, Timer};
+use crate::freshness::outlast_windows;
 use crate::id::KeyId;
 use crate::key::{ApiKey, KeyName, Status};
 use crate::scope::Scopes;
@@ -40,6 +41,7 @@ pub struct Keys {
     verifier: Arc<Verifier>,
     format: KeyFormat,
     clock: Arc<dyn Clock>,
+    timer: Arc<dyn Timer>,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -50,9 +52,10 @@ impl Keys {
         verifier: Arc<Verifier>,
         format: KeyFormat,
         clock: Arc<dyn Clock>,
+        timer: Arc<dyn Timer>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { store, verifier, format, clock, entropy }
+        Self { store, verifier, format, clock, timer, entropy }
     }
 
     /// Makes a key. It is accepted from the moment this returns.
@@ -98,8 +101,9 @@ impl Keys {
     }
 
     /// Revokes the key `id` of the caller's workspace, for ever. When this returns `Some`, no
-    /// verification that starts later accepts the key. `None` where the workspace has no such key.
-    /// Revoking again changes nothing and says the same.
+    /// verification that starts later accepts the key, on any node. `None` where the workspace has no
+    /// such key. Revoking again changes nothing, takes as long and says the same: the first call may
+    /// have died before it ended.
     ///
     /// The returned future **must be driven to its end** (V12): it evicts the record from memory
     /// after the write, and on an exclusive store nothing else would. The server runs it in a task
@@ -120,6 +124,9 @@ impl Keys {
         };
         let outcome = self.store.revoke(workspace, id, self.clock.now()).await;
         self.verifier.evict(&stored.digest);
+        if let Ok(Some(_)) = outcome {
+            outlast_windows(&*self.store, &*self.timer).await?;
+        }
         outcome
     }
 }

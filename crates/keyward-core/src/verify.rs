@@ -2,24 +2,29 @@
 //!
 //! # Strictness
 //!
-//! Once a revocation has been answered, every verification that starts later is refused. On an
-//! exclusive store (see [`crate::store`]) this process makes every change, so four rules of the
-//! revocation design are all it takes:
+//! Once a revocation has been answered, every verification that starts later is refused. The rules
+//! of the revocation design, and who keeps them:
 //!
-//! - **V3** A verification reads the cell after it has arrived, never before.
+//! - **V3** A verification reads the cell after it has arrived and, on a shared store (see
+//!   [`crate::store`]), after it has its proof ([`crate::freshness`]). What it read before is thrown
+//!   away.
 //! - **V4** A record is remembered only if nothing was evicted since the read that brought it began
 //!   ([`RecordCache::fill`]).
 //! - **V10** Unknown digests are not remembered, so a key works from the moment it was created.
 //! - **V11** Reads of the store are not shared: each verification that misses sends its own after it
-//!   arrived, so that none is answered from a read that began before a revocation.
+//!   arrived, so that none is answered from a read that began before a revocation. Such a read is
+//!   newer than any proof, and needs none.
 //!
-//! V6 (revoked is terminal) is the store's, V12 (eviction in a task that cannot be cancelled)
-//! [`crate::service::Keys::revoke`]'s and the server's.
+//! V6 (revoked is terminal) is the store's, V5 and V12 (the barrier; eviction in a task that cannot be
+//! cancelled) [`crate::service::Keys::revoke`]'s and the server's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use crate::cache::{Lookup, RecordCache};
+use crate::cache::{FillTicket, Lookup, RecordCache};
+use crate::clock::Timer;
+use crate::freshness::{Follower, Freshness, NotFresh};
 use crate::id::WorkspaceId;
 use crate::key::{ApiKey, Status};
 use crate::scope::Scopes;
@@ -109,33 +114,48 @@ pub enum VerifyError {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The record is remembered, and nobody could say in time whether it has changed.
+    #[error(transparent)]
+    NotFresh(#[from] NotFresh),
+}
+
+/// What bounds a verifier.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Records that are remembered at most.
+    pub cache_entries: usize,
+    /// Reads of the store that are under way at most.
+    pub miss_concurrency: usize,
+    /// Longest wait for the proof that what is remembered of a shared store is up to date.
+    pub freshness_wait: Duration,
 }
 
 /// Verifies presented keys, from memory where it can.
 pub struct Verifier {
     store: Arc<dyn KeyStore>,
     format: KeyFormat,
-    cache: RecordCache,
+    cache: Arc<RecordCache>,
+    /// For a store that others write too.
+    freshness: Option<Arc<Freshness>>,
     lookups: Lookups,
 }
 
 impl Verifier {
-    /// A verifier of keys of `format` in `store`, which remembers up to `cache_entries` records and
-    /// has at most `miss_concurrency` reads of the store under way. Of a store that others write too
-    /// it remembers nothing.
+    /// A verifier of keys of `format` in `store`. For a store that others write too there is a
+    /// follower, which must be run: what is remembered can be answered from only while it polls.
     pub fn new(
         store: Arc<dyn KeyStore>,
         format: KeyFormat,
-        cache_entries: usize,
-        miss_concurrency: usize,
-    ) -> Self {
-        let remembered = if store.exclusive() { cache_entries } else { 0 };
-        Self {
-            store,
-            format,
-            cache: RecordCache::new(remembered),
-            lookups: Lookups { most: miss_concurrency, ..Lookups::default() },
-        }
+        bounds: Bounds,
+        timer: Arc<dyn Timer>,
+    ) -> (Self, Option<Follower>) {
+        let cache = Arc::new(RecordCache::new(bounds.cache_entries));
+        let shared = store.feed().is_some();
+        let freshness = shared.then(|| Arc::new(Freshness::new(timer, bounds.freshness_wait)));
+        let follower =
+            freshness.as_ref().map(|it| Follower::new(Arc::clone(it), Arc::clone(&cache)));
+        let lookups = Lookups { most: bounds.miss_concurrency, ..Lookups::default() };
+        (Self { store, format, cache, freshness, lookups }, follower)
     }
 
     /// Judges a presented key.
@@ -144,24 +164,41 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// When the store had to be asked and could not be; the key must then be neither accepted nor
-    /// called bad.
+    /// When the store had to be asked and could not be, or nobody knows whether what is remembered is
+    /// up to date; the key must then be neither accepted nor called bad.
     pub async fn verify(&self, presented: &str) -> Result<Verdict, VerifyError> {
+        let freshness = self.freshness.as_ref().map(|it| (it, it.arrive()));
         let Ok(digest) = self.format.digest(presented) else {
             return Ok(Verdict::Refused(Refusal::Malformed));
         };
-        match self.cache.lookup(&digest) {
-            Lookup::Hit(record) => Ok(judge(record)),
-            Lookup::Miss(ticket) => {
-                let _under_way = self.lookups.begin().ok_or(VerifyError::TooManyLookups)?;
-                let Some(record) = self.store.find(&digest).await? else {
-                    return Ok(Verdict::Refused(Refusal::Unknown));
-                };
-                let record = Arc::new(record);
-                self.cache.fill(&digest, &ticket, Arc::clone(&record));
-                Ok(judge(record))
+        let mut proven = freshness.is_none_or(|(it, arrival)| it.holds(arrival));
+        loop {
+            match self.cache.lookup(&digest) {
+                Lookup::Hit(record) if proven => return Ok(judge(record)),
+                // It will be read once more, after the proof.
+                Lookup::Hit(_) => {
+                    if let Some((freshness, arrival)) = freshness {
+                        freshness.prove(arrival).await?;
+                    }
+                    proven = true;
+                }
+                Lookup::Miss(ticket) => return self.look_up(&digest, &ticket).await,
             }
         }
+    }
+
+    async fn look_up(
+        &self,
+        digest: &KeyDigest,
+        ticket: &FillTicket,
+    ) -> Result<Verdict, VerifyError> {
+        let _under_way = self.lookups.begin().ok_or(VerifyError::TooManyLookups)?;
+        let Some(record) = self.store.find(digest).await? else {
+            return Ok(Verdict::Refused(Refusal::Unknown));
+        };
+        let record = Arc::new(record);
+        self.cache.fill(digest, ticket, Arc::clone(&record));
+        Ok(judge(record))
     }
 
     /// Forgets the record of `digest`. When this returns, no verification answers from what was
@@ -170,14 +207,33 @@ impl Verifier {
         self.cache.evict(digest);
     }
 
+    /// Whether a verification that starts now can be answered from memory. On a shared store that
+    /// takes a poll, and this waits for it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no proof in time.
+    pub async fn ready(&self) -> Result<(), NotFresh> {
+        match &self.freshness {
+            Some(freshness) => freshness.prove(freshness.arrive()).await,
+            None => Ok(()),
+        }
+    }
+
     /// How many verifications have asked the store so far.
     pub fn lookups(&self) -> u64 {
         self.lookups.begun.load(Ordering::Relaxed)
     }
 
-    /// How many records are remembered.
-    pub fn remembered(&self) -> usize {
-        self.cache.len()
+    /// What is remembered.
+    pub fn cache(&self) -> &RecordCache {
+        &self.cache
+    }
+
+    /// How it is known that what is remembered is up to date; `None` where only this process changes
+    /// it.
+    pub fn freshness(&self) -> Option<&Freshness> {
+        self.freshness.as_deref()
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `connections` | the pool; time limits; what becomes of a connection that failed |
 //! | `lane` | calls that wait together travel together |
 //! | `reading`, `changing` | the statements |
+//! | `feed` | what others changed, polled on a connection of its own; the windows |
 //! | `row` | a row, and the record that it is |
 //! | `error` | what went wrong, told apart by SQLSTATE |
 //!
@@ -17,6 +18,7 @@
 mod changing;
 mod connections;
 mod error;
+mod feed;
 mod lane;
 mod opening;
 mod reading;
@@ -30,7 +32,10 @@ use keyward_core::clock::Timestamp;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
-use keyward_core::store::{Imported, KeyStore, ListPosition, StoreError, StoredKey};
+use keyward_core::store::{
+    ChangeFeed, Imported, KeyStore, ListPosition, Mark, Poll, StoreError, StoredKey, WindowChange,
+    Windows,
+};
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -40,7 +45,8 @@ use crate::changing::Revocation;
 use crate::connections::{Connections, WORK_LIMIT};
 pub use crate::error::ConnectError;
 use crate::error::{TOO_LATE, unavailable};
-use crate::lane::Lane;
+use crate::feed::Feed;
+use crate::lane::{Lane, all_failed};
 
 /// Statements with lookups that are under way at once. Few, so that they gather more digests each
 /// when there is much to do; more than one, so that one that is slow does not stop the others.
@@ -50,6 +56,8 @@ const CREATE_STATEMENTS: u32 = 2;
 /// Statements with revocations. Each holds the change clock until it is committed, so a second one
 /// would only wait, and hold a connection.
 const REVOKE_STATEMENTS: u32 = 1;
+/// Statements that ask for the windows: one serves all revocations that wait for it.
+const WINDOW_STATEMENTS: u32 = 1;
 
 /// Longest wait for the outcome of what is quickly done, beyond that for a connection. Whoever is
 /// verified stands at a gate, and hears soon that nobody knows.
@@ -64,6 +72,8 @@ pub struct Settings {
     pub pool_size: u32,
     /// Longest wait for a free connection, or for a new one.
     pub pool_wait: Duration,
+    /// The window of a database that is made now. One that exists keeps its own.
+    pub window: Duration,
 }
 
 /// Keys in a Postgres database, which other processes may use too.
@@ -81,7 +91,8 @@ struct Open {
     apart: Arc<Semaphore>,
     lanes: Lanes,
     /// The tasks of the lanes.
-    tasks: [JoinHandle<()>; 3],
+    tasks: [JoinHandle<()>; 4],
+    feed: Arc<Feed>,
 }
 
 /// The ways in. Cloned for each call, so that no lane ends before it is answered.
@@ -90,6 +101,7 @@ struct Lanes {
     lookups: Lane<KeyDigest, Option<StoredKey>>,
     creations: Lane<StoredKey, ()>,
     revocations: Lane<Revocation, Option<ApiKey>>,
+    windows: Lane<(), Windows>,
 }
 
 impl PostgresStore {
@@ -102,7 +114,7 @@ impl PostgresStore {
     /// When the database cannot be reached or used; see [`ConnectError`].
     pub async fn connect(url: &str, settings: Settings) -> Result<Self, ConnectError> {
         let options = opening::options(url)?;
-        opening::prepare(&options).await?;
+        opening::prepare(&options, settings.window).await?;
         let open = Open::start(options, &settings);
         Ok(Self { open: RwLock::new(Some(open)) })
     }
@@ -151,11 +163,12 @@ impl PostgresStore {
 
 impl Open {
     fn start(options: PgConnectOptions, settings: &Settings) -> Self {
-        let &Settings { pool_size, pool_wait } = settings;
+        let &Settings { pool_size, pool_wait, .. } = settings;
+        let feed = Arc::new(Feed::new(options.clone()));
         let connections = Arc::new(Connections::new(options, pool_size, pool_wait));
         let (short, long) = (pool_wait + SHORT_PATIENCE, pool_wait + LONG_PATIENCE);
-        let each = [(); 3].map(|()| Arc::clone(&connections));
-        let [for_lookups, for_creations, for_revocations] = each;
+        let each = [(); 4].map(|()| Arc::clone(&connections));
+        let [for_lookups, for_creations, for_revocations, for_windows] = each;
         let (lookups, looking_up) = Lane::start(LOOKUP_STATEMENTS, short, move |digests| {
             let connections = Arc::clone(&for_lookups);
             async move { reading::find(&connections, digests).await }
@@ -168,19 +181,29 @@ impl Open {
             let connections = Arc::clone(&for_revocations);
             async move { changing::revoke(&connections, asked).await }
         });
+        let (windows, asking) = Lane::start(WINDOW_STATEMENTS, long, move |asked: Vec<()>| {
+            let connections = Arc::clone(&for_windows);
+            async move {
+                match feed::windows(&connections).await {
+                    Ok(windows) => asked.iter().map(|()| Ok(windows)).collect(),
+                    Err(error) => all_failed(asked.len(), &error),
+                }
+            }
+        });
         Self {
             connections,
             apart: Arc::new(Semaphore::new(pool_size.div_ceil(2) as usize)),
-            lanes: Lanes { lookups, creations, revocations },
-            tasks: [looking_up, creating, revoking],
+            lanes: Lanes { lookups, creations, revocations, windows },
+            tasks: [looking_up, creating, revoking, asking],
+            feed,
         }
     }
 }
 
 #[async_trait]
 impl KeyStore for PostgresStore {
-    fn exclusive(&self) -> bool {
-        false
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        Some(self)
     }
 
     async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
@@ -240,14 +263,39 @@ impl KeyStore for PostgresStore {
 
     async fn close(&self) -> Result<(), StoreError> {
         let open = self.open.write().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Open { connections, lanes, tasks, .. }) = open else { return Ok(()) };
+        let Some(Open { connections, lanes, tasks, feed, .. }) = open else { return Ok(()) };
         // A lane ends when no caller can send to it any more, and none waits.
         drop(lanes);
         for task in tasks {
             // One that panicked has ended too.
             let _ = task.await;
         }
+        feed.close().await;
         connections.close().await;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl ChangeFeed for PostgresStore {
+    async fn poll(&self, after: Option<Mark>) -> Result<Poll, StoreError> {
+        self.with(|open| Arc::clone(&open.feed))?.poll(after).await
+    }
+
+    async fn windows(&self) -> Result<Windows, StoreError> {
+        self.lanes()?.windows.call(()).await
+    }
+
+    async fn begin_window(&self, window: Duration) -> Result<WindowChange, StoreError> {
+        self.apart(async move |it| feed::begin_window(&it, window).await).await
+    }
+
+    async fn finish_window(&self, change: &WindowChange) -> Result<bool, StoreError> {
+        let change = *change;
+        self.apart(async move |it| feed::finish_window(&it, change).await).await
+    }
+
+    async fn prune(&self) -> Result<(), StoreError> {
+        self.apart(async move |it| feed::prune(&it).await).await
     }
 }

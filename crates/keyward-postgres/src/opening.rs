@@ -75,8 +75,8 @@ pub fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {
     Ok(options.disable_statement_logging())
 }
 
-/// Looks the database over and migrates it where that is needed.
-pub async fn prepare(options: &PgConnectOptions) -> Result<(), ConnectError> {
+/// Looks the database over and migrates it where that is needed. One that was empty gets this window.
+pub async fn prepare(options: &PgConnectOptions, window: Duration) -> Result<(), ConnectError> {
     let place = match options.get_socket() {
         Some(directory) => directory.display().to_string(),
         None => format!("{}:{}", options.get_host(), options.get_port()),
@@ -87,7 +87,7 @@ pub async fn prepare(options: &PgConnectOptions) -> Result<(), ConnectError> {
     let mut connection = in_time.map_err(told)?;
     look_over(&mut connection, &place).await?;
     if !is_migrated(&mut connection).await.map_err(told)? {
-        migrate(&mut connection, &place).await?;
+        migrate(&mut connection, window, &place).await?;
     }
     let needed = needed_version(&mut connection).await.map_err(told)?;
     let known = migrator().iter().map(|it| it.version).max().unwrap_or_default();
@@ -133,9 +133,7 @@ async fn setting(
 /// Whether every migration of this program was made. Asked first, because a role that may only use
 /// the schema cannot ask in the way of [`migrate`].
 async fn is_migrated(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let there =
-        sqlx::query_scalar!(r#"SELECT to_regclass('keyward.migrations') IS NOT NULL AS "there!""#);
-    if !there.fetch_one(&mut *connection).await? {
+    if !is_there(connection).await? {
         return Ok(false);
     }
     // Not checked at compile time: the table is the migrator's, and so are its columns.
@@ -145,8 +143,19 @@ async fn is_migrated(connection: &mut PgConnection) -> Result<bool, sqlx::Error>
     Ok(migrator().iter().all(|migration| made.contains(&migration.version)))
 }
 
+/// Whether any migration was ever made.
+async fn is_there(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let there =
+        sqlx::query_scalar!(r#"SELECT to_regclass('keyward.migrations') IS NOT NULL AS "there!""#);
+    there.fetch_one(connection).await
+}
+
 /// Makes the migrations that are missing. Any number of nodes may come here at once.
-async fn migrate(connection: &mut PgConnection, place: &str) -> Result<(), ConnectError> {
+async fn migrate(
+    connection: &mut PgConnection,
+    window: Duration,
+    place: &str,
+) -> Result<(), ConnectError> {
     let told = |error: sqlx::Error| ConnectError::from_sqlx(&error, place);
     let mut transaction = connection.begin().await.map_err(told)?;
     // A migration of many keys may take its time, and whoever comes second waits for it.
@@ -159,6 +168,7 @@ async fn migrate(connection: &mut PgConnection, place: &str) -> Result<(), Conne
         .execute(&mut *transaction)
         .await
         .map_err(told)?;
+    let there = is_there(&mut transaction).await.map_err(told)?;
     let migrator = migrator();
     migrator.run_direct(None, &mut *transaction, false).await.map_err(|error| match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => told(error),
@@ -167,6 +177,16 @@ async fn migrate(connection: &mut PgConnection, place: &str) -> Result<(), Conne
         }
         other => ConnectError::Failed(Box::new(other) as BoxError),
     })?;
+    if !there {
+        let window = i32::try_from(window.as_millis()).unwrap_or(i32::MAX);
+        sqlx::query!(
+            "UPDATE keyward.change_clock SET node_window_ms = $1, barrier_window_ms = $1",
+            window,
+        )
+        .execute(&mut *transaction)
+        .await
+        .map_err(told)?;
+    }
     transaction.commit().await.map_err(told)
 }
 

@@ -39,7 +39,7 @@ use keyward_core::clock::Timestamp;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
-use keyward_core::store::{Imported, KeyStore, ListPosition, StoreError, StoredKey};
+use keyward_core::store::{ChangeFeed, Imported, KeyStore, ListPosition, StoreError, StoredKey};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use crate::error::{Fault, OpenError};
@@ -154,8 +154,8 @@ impl RocksStore {
 
 #[async_trait]
 impl KeyStore for RocksStore {
-    fn exclusive(&self) -> bool {
-        true
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        None
     }
 
     async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {

@@ -33,6 +33,8 @@ pub enum Command {
     Token(TokenOptions),
     /// Move all keys from one storage to another, and verify that they are there.
     Copy(CopyOptions),
+    /// Show or change how long the nodes of a cluster may answer from memory.
+    Window(WindowOptions),
 }
 
 /// Flags of `keyward serve`.
@@ -42,7 +44,7 @@ pub struct ServeOptions {
     pub storage: StorageOption,
 
     #[command(flatten)]
-    pub pool: PoolOptions,
+    pub database: DatabaseOptions,
 
     /// Address to listen on; port 0 picks a free one, and the line that is printed when the server is
     /// ready tells it.
@@ -107,11 +109,11 @@ pub fn url(given: &str, file: Option<&Path>) -> anyhow::Result<Zeroizing<String>
     Ok(Zeroizing::new(text.trim().to_owned()))
 }
 
-/// Connections to the database, where the storage is one.
+/// How the database is used, where the storage is one.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Postgres")]
-pub struct PoolOptions {
-    /// Connections that this process has to Postgres at most.
+pub struct DatabaseOptions {
+    /// Connections that this process has to Postgres at most, and one for asking what has changed.
     #[arg(long, env = "KEYWARD_POOL_SIZE", value_name = "N", default_value_t = 10,
         value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub pool_size: u32,
@@ -120,6 +122,22 @@ pub struct PoolOptions {
     #[arg(long, env = "KEYWARD_POOL_WAIT", value_name = "TIME", default_value = "500ms",
         value_parser = time)]
     pub pool_wait: Duration,
+
+    /// How long nodes may answer from memory after they have asked Postgres what has changed, and how
+    /// long a revocation waits before it answers: 0s to 60s. Only for a database that is empty;
+    /// `keyward window set` changes it in one that is not.
+    #[arg(long, env = "KEYWARD_REVOCATION_WINDOW", value_name = "TIME", default_value = "250ms",
+        value_parser = window)]
+    pub revocation_window: Duration,
+}
+
+impl DatabaseOptions {
+    /// What holds where nothing else is said.
+    pub const DEFAULT: Self = Self {
+        pool_size: 10,
+        pool_wait: Duration::from_millis(500),
+        revocation_window: Duration::from_millis(250),
+    };
 }
 
 /// How log lines are written.
@@ -241,6 +259,12 @@ pub struct LimitOptions {
     /// Keys looked up in the storage at once, because memory does not know them; more get 429.
     #[arg(long, env = "KEYWARD_MISS_CONCURRENCY", value_name = "N", default_value_t = 256)]
     pub miss_concurrency: usize,
+
+    /// Longest wait for the answer to what has changed, where the storage is shared and a key is
+    /// remembered; then the answer is 503.
+    #[arg(long, env = "KEYWARD_FRESHNESS_WAIT", value_name = "TIME", default_value = "500ms",
+        value_parser = time)]
+    pub freshness_wait: Duration,
 
     /// Open connections; new ones wait. The limit of open files is raised to fit.
     #[arg(long, env = "KEYWARD_MAX_CONNECTIONS", value_name = "N", default_value_t = 10_000,
@@ -365,6 +389,49 @@ impl CopyOptions {
         let given = self.to.as_deref().unwrap_or_default();
         Storage::parse(&url(given, self.to_file.as_deref())?).context("--to").map(Some)
     }
+}
+
+/// Flags of `keyward window`.
+#[derive(Debug, Args)]
+pub struct WindowOptions {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: WindowAction,
+
+    #[command(flatten)]
+    pub storage: StorageOption,
+
+    /// Print the windows as one JSON object.
+    #[arg(long, env = "KEYWARD_WINDOW_JSON", global = true)]
+    pub json: bool,
+}
+
+/// What is done about the window.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum WindowAction {
+    /// Print how long nodes may answer from memory, and how long revocations wait for that.
+    Show,
+    /// Make it this long, while nodes run. A longer one holds at once; for a shorter one, revocations
+    /// wait as long as before until the old one has passed, and so does this command.
+    Set {
+        /// 0s to 60s. With 0s every verification asks Postgres what has changed, together with those
+        /// that come in meanwhile, and revocations answer at once.
+        #[arg(value_name = "TIME", value_parser = window)]
+        window: Duration,
+    },
+}
+
+/// The longest window.
+const MAX_WINDOW: Duration = Duration::from_mins(1);
+
+/// A window: a time with its unit, in whole milliseconds.
+fn window(text: &str) -> anyhow::Result<Duration> {
+    let window =
+        humantime::parse_duration(text).context("a window is a number and a unit: 250ms")?;
+    if window > MAX_WINDOW || window.subsec_nanos() % 1_000_000 != 0 {
+        bail!("a window is 0s to 60s, in whole milliseconds");
+    }
+    Ok(window)
 }
 
 /// A time with its unit, such as `500ms`, `10s` or `1h`; never zero.

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use keyward_core::memory::MemoryStore;
 use keyward_core::store::KeyStore;
 
-use crate::config::PoolOptions;
+use crate::config::DatabaseOptions;
 
 /// A storage that is being opened.
 type Opening<'a> = BoxFuture<'a, anyhow::Result<Arc<dyn KeyStore>>>;
@@ -18,7 +18,7 @@ struct Driver {
     /// The scheme of its URLs.
     scheme: &'static str,
     /// Opens the storage at this URL.
-    open: for<'a> fn(&'a Url, &'a PoolOptions) -> Opening<'a>,
+    open: for<'a> fn(&'a Url, &'a DatabaseOptions) -> Opening<'a>,
     /// The directory of its own in which a secret can be kept, where it has one.
     directory: fn(&str) -> Option<PathBuf>,
 }
@@ -86,8 +86,8 @@ impl Storage {
     }
 
     /// Opens the storage. May take a while.
-    pub async fn open(&self, pool: &PoolOptions) -> anyhow::Result<Arc<dyn KeyStore>> {
-        (self.driver.open)(&self.url, pool).await
+    pub async fn open(&self, options: &DatabaseOptions) -> anyhow::Result<Arc<dyn KeyStore>> {
+        (self.driver.open)(&self.url, options).await
     }
 
     /// The storage's own directory, where it has one.
@@ -97,7 +97,7 @@ impl Storage {
 }
 
 #[cfg(feature = "rocksdb")]
-fn open_rocksdb<'a>(url: &'a Url, _: &'a PoolOptions) -> Opening<'a> {
+fn open_rocksdb<'a>(url: &'a Url, _: &'a DatabaseOptions) -> Opening<'a> {
     use keyward_rocksdb::{RocksStore, Settings};
     Box::pin(async {
         ensure!(!url.place.is_empty(), "rocksdb:// needs a directory, such as rocksdb://data");
@@ -107,16 +107,20 @@ fn open_rocksdb<'a>(url: &'a Url, _: &'a PoolOptions) -> Opening<'a> {
 }
 
 #[cfg(feature = "postgres")]
-fn open_postgres<'a>(url: &'a Url, pool: &'a PoolOptions) -> Opening<'a> {
+fn open_postgres<'a>(url: &'a Url, options: &'a DatabaseOptions) -> Opening<'a> {
     use keyward_postgres::{PostgresStore, Settings};
     Box::pin(async {
-        let settings = Settings { pool_size: pool.pool_size, pool_wait: pool.pool_wait };
+        let settings = Settings {
+            pool_size: options.pool_size,
+            pool_wait: options.pool_wait,
+            window: options.revocation_window,
+        };
         let url = format!("{}://{}", url.scheme, url.place);
         Ok(Arc::new(PostgresStore::connect(&url, settings).await?) as _)
     })
 }
 
-fn open_memory<'a>(url: &'a Url, _: &'a PoolOptions) -> Opening<'a> {
+fn open_memory<'a>(url: &'a Url, _: &'a DatabaseOptions) -> Opening<'a> {
     Box::pin(async {
         ensure!(url.place.is_empty(), "memory:// has no place: nothing may follow it");
         Ok(Arc::new(MemoryStore::new()) as _)

@@ -4,7 +4,9 @@ mod command;
 mod config;
 mod drivers;
 mod http;
+mod poll;
 mod serve;
+mod timer;
 mod token;
 
 use std::process::ExitCode;
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => command::serve::run(&options),
         Command::Token(options) => command::token::run(&options),
         Command::Copy(options) => command::copy::run(&options),
+        Command::Window(options) => command::window::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

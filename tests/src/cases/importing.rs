@@ -151,7 +151,7 @@ pub async fn racing_imports_of_the_same_records_add_each_once(store: Arc<dyn Key
 pub async fn an_imported_key_is_accepted_and_an_imported_revoked_key_refused(
     store: Arc<dyn KeyStore>,
 ) {
-    let service = Service::over(Arc::clone(&store), 100, 100);
+    let service = Service::over(Arc::clone(&store), 100, 100).await;
     let (good, mut bad) = (sample(workspace()), sample(workspace()));
     bad.key.revoke(at(NOON));
     let unknown = Answer::Refused(Refusal::Unknown);

@@ -13,10 +13,10 @@ use crate::service::{Answer, Service};
 const REVOKED: Answer = Answer::Refused(Refusal::Revoked);
 
 pub async fn a_revocation_that_failed_after_its_write_is_honoured(store: Arc<dyn KeyStore>) {
-    let (store, service) = faulty(store, 8);
+    let (store, service) = faulty(store, 8).await;
     let issued = service.create().await.unwrap();
     assert_eq!(service.verify(&issued.plain).await.unwrap(), Answer::Accepted);
-    assert_eq!(service.remembered(), usize::from(service.has_memory()));
+    assert_eq!(service.remembered(), 1);
 
     store.fail_once(Call::Revoke, Moment::After);
     let outcome = service.revoke(&issued).await;
@@ -25,7 +25,7 @@ pub async fn a_revocation_that_failed_after_its_write_is_honoured(store: Arc<dyn
 }
 
 pub async fn a_revocation_that_failed_before_its_write_changed_nothing(store: Arc<dyn KeyStore>) {
-    let (store, service) = faulty(store, 8);
+    let (store, service) = faulty(store, 8).await;
     let issued = service.create().await.unwrap();
     for (call, moment) in [(Call::Get, Moment::Before), (Call::Revoke, Moment::Before)] {
         store.fail_once(call, moment);
@@ -37,7 +37,7 @@ pub async fn a_revocation_that_failed_before_its_write_changed_nothing(store: Ar
 }
 
 pub async fn a_fill_that_spans_a_revocation_is_not_remembered(store: Arc<dyn KeyStore>) {
-    let (store, service) = faulty(store, 8);
+    let (store, service) = faulty(store, 8).await;
     let issued = service.create().await.unwrap();
     let gate = store.hold(Call::Find, Moment::After);
     let early = tokio::spawn(verify(service.clone(), issued.plain.clone()));
@@ -53,7 +53,7 @@ pub async fn a_fill_that_spans_a_revocation_is_not_remembered(store: Arc<dyn Key
 }
 
 pub async fn a_fill_that_spans_a_failed_revocation_is_not_remembered(store: Arc<dyn KeyStore>) {
-    let (store, service) = faulty(store, 8);
+    let (store, service) = faulty(store, 8).await;
     let issued = service.create().await.unwrap();
     let gate = store.hold(Call::Find, Moment::After);
     let early = tokio::spawn(verify(service.clone(), issued.plain.clone()));
@@ -70,7 +70,7 @@ pub async fn a_fill_that_spans_a_failed_revocation_is_not_remembered(store: Arc<
 
 /// The record may be there, but nobody was given its key; the workspace goes on.
 pub async fn a_create_that_failed_after_its_write_harms_nobody(store: Arc<dyn KeyStore>) {
-    let (store, service) = faulty(store, 8);
+    let (store, service) = faulty(store, 8).await;
     let first = service.create().await.unwrap();
     store.fail_once(Call::Create, Moment::After);
     let outcome = service.create().await;
@@ -83,7 +83,7 @@ pub async fn a_create_that_failed_after_its_write_harms_nobody(store: Arc<dyn Ke
 }
 
 pub async fn a_failing_store_neither_refuses_nor_accepts(store: Arc<dyn KeyStore>) {
-    let (store, service) = faulty(store, 8);
+    let (store, service) = faulty(store, 8).await;
     let issued = service.create().await.unwrap();
     for moment in [Moment::Before, Moment::After] {
         store.fail_once(Call::Find, moment);
@@ -98,15 +98,11 @@ pub async fn a_failing_store_neither_refuses_nor_accepts(store: Arc<dyn KeyStore
     // Once it is remembered, the store is not asked at all.
     store.fail_once(Call::Find, Moment::Before);
     let outcome = service.verify(&issued.plain).await;
-    if service.has_memory() {
-        assert_eq!(outcome.unwrap(), Answer::Accepted);
-    } else {
-        assert!(matches!(outcome, Err(VerifyError::Store(StoreError::Unavailable(_)))));
-    }
+    assert_eq!(outcome.unwrap(), Answer::Accepted);
 }
 
 pub async fn lookups_beyond_the_bound_are_turned_away(store: Arc<dyn KeyStore>) {
-    let (store, service) = faulty(store, 2);
+    let (store, service) = faulty(store, 2).await;
     let remembered = service.create().await.unwrap();
     let unknown = sample(workspace()).plain;
     assert_eq!(service.verify(&remembered.plain).await.unwrap(), Answer::Accepted);
@@ -118,11 +114,7 @@ pub async fn lookups_beyond_the_bound_are_turned_away(store: Arc<dyn KeyStore>) 
     assert!(matches!(outcome, Err(VerifyError::TooManyLookups)), "{outcome:?}");
     // What needs no lookup is answered as ever.
     let outcome = service.verify(&remembered.plain).await;
-    if service.has_memory() {
-        assert_eq!(outcome.unwrap(), Answer::Accepted);
-    } else {
-        assert!(matches!(outcome, Err(VerifyError::TooManyLookups)), "{outcome:?}");
-    }
+    assert_eq!(outcome.unwrap(), Answer::Accepted);
     let malformed = Answer::Refused(Refusal::Malformed);
     assert_eq!(service.verify("sk_live_nonsense").await.unwrap(), malformed);
 
@@ -137,7 +129,7 @@ pub async fn lookups_beyond_the_bound_are_turned_away(store: Arc<dyn KeyStore>) 
 }
 
 pub async fn a_lookup_that_nobody_waits_for_gives_its_place_back(store: Arc<dyn KeyStore>) {
-    let (store, service) = faulty(store, 1);
+    let (store, service) = faulty(store, 1).await;
     let issued = service.create().await.unwrap();
     let gate = store.hold(Call::Find, Moment::Before);
     let abandoned = tokio::spawn(verify(service.clone(), issued.plain.clone()));
@@ -151,9 +143,9 @@ pub async fn a_lookup_that_nobody_waits_for_gives_its_place_back(store: Arc<dyn 
     assert_eq!(service.verify(&issued.plain).await.unwrap(), Answer::Accepted);
 }
 
-fn faulty(store: Arc<dyn KeyStore>, lookups: usize) -> (Arc<FaultyStore>, Service) {
+async fn faulty(store: Arc<dyn KeyStore>, lookups: usize) -> (Arc<FaultyStore>, Service) {
     let store = FaultyStore::over(store);
-    let service = Service::over(Arc::clone(&store) as Arc<dyn KeyStore>, 1000, lookups);
+    let service = Service::over(Arc::clone(&store) as Arc<dyn KeyStore>, 1000, lookups).await;
     (store, service)
 }
 

@@ -14,7 +14,7 @@ const REVOKED: Answer = Answer::Refused(Refusal::Revoked);
 const PLENTY: usize = 1 << 16;
 
 pub async fn a_key_is_accepted_from_its_creation_on(store: Arc<dyn KeyStore>) {
-    let service = Service::over(store, PLENTY, PLENTY);
+    let service = Service::over(store, PLENTY, PLENTY).await;
     let mut users = JoinSet::new();
     for _ in 0..8 {
         let service = service.clone();
@@ -26,13 +26,13 @@ pub async fn a_key_is_accepted_from_its_creation_on(store: Arc<dyn KeyStore>) {
         });
     }
     users.join_all().await;
-    assert_eq!(service.remembered(), if service.has_memory() { 200 } else { 0 });
+    assert_eq!(service.remembered(), 200);
 }
 
 pub async fn a_revoked_key_stays_refused_whatever_is_remembered(store: Arc<dyn KeyStore>) {
     // Nothing, next to nothing and everything is remembered.
     for entries in [0, 1, PLENTY] {
-        let service = Service::over(Arc::clone(&store), entries, PLENTY);
+        let service = Service::over(Arc::clone(&store), entries, PLENTY).await;
         let (issued, other) = (service.create().await.unwrap(), service.create().await.unwrap());
         assert_eq!(service.verify(&issued.plain).await.unwrap(), Answer::Accepted);
         service.revoke(&issued).await.unwrap();
@@ -48,7 +48,7 @@ pub async fn a_revoked_key_stays_refused_whatever_is_remembered(store: Arc<dyn K
 /// are fills under way at every moment.
 pub async fn racing_fills_never_revive_a_revoked_key(store: Arc<dyn KeyStore>) {
     for entries in [0, 1, 2, PLENTY] {
-        let service = Service::over(Arc::clone(&store), entries, PLENTY);
+        let service = Service::over(Arc::clone(&store), entries, PLENTY).await;
         for _ in 0..25 {
             let victim = service.create().await.unwrap();
             let other = service.create().await.unwrap();
@@ -58,7 +58,7 @@ pub async fn racing_fills_never_revive_a_revoked_key(store: Arc<dyn KeyStore>) {
 }
 
 pub async fn racing_revokers_and_verifiers_agree(store: Arc<dyn KeyStore>) {
-    let service = Service::over(store, PLENTY, PLENTY);
+    let service = Service::over(store, PLENTY, PLENTY).await;
     for _ in 0..20 {
         let issued = service.create().await.unwrap();
         assert_eq!(service.verify(&issued.plain).await.unwrap(), Answer::Accepted);

@@ -94,8 +94,11 @@ pub async fn open(storage: &Storage) -> Arc<dyn KeyStore> {
             Arc::new(store.expect("the store opens"))
         }
         Storage::Postgres(database) => {
-            let settings =
-                keyward_postgres::Settings { pool_size: 4, pool_wait: Duration::from_secs(30) };
+            let settings = keyward_postgres::Settings {
+                pool_size: 4,
+                pool_wait: Duration::from_secs(30),
+                window: Duration::from_millis(10),
+            };
             let store = PostgresStore::connect(database.url(), settings).await;
             Arc::new(store.expect("the store opens"))
         }

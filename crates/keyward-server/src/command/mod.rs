@@ -3,3 +3,4 @@
 pub mod copy;
 pub mod serve;
 pub mod token;
+pub mod window;

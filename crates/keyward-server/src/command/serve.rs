@@ -9,7 +9,7 @@ use keyward_core::clock::{SystemClock, SystemEntropy};
 use keyward_core::secret::KeyFormat;
 use keyward_core::service::Keys;
 use keyward_core::store::KeyStore;
-use keyward_core::verify::Verifier;
+use keyward_core::verify::{Bounds, Verifier};
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
@@ -18,7 +18,9 @@ use tracing_subscriber::prelude::*;
 use crate::config::{LogFormat, ServeOptions};
 use crate::drivers::Storage;
 use crate::http::{App, Front, Limits, Metrics};
+use crate::poll;
 use crate::serve::{Listener, raise_file_limit, stop_signal};
+use crate::timer::SystemTimer;
 use crate::token::{self, Tokens};
 
 /// How often histograms are folded.
@@ -36,7 +38,7 @@ async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     // The address comes first: it is free or not at once, while a storage may take its time.
     let listener = Listener::bind(options.listen)?;
-    let store = storage.open(&options.pool).await?;
+    let store = storage.open(&options.database).await?;
     let served = serve_from(options, &storage, Arc::clone(&store), listener, stop).await;
     // Also when it could not even begin: a storage that is not closed has threads at work, which
     // the end of the process would cut down.
@@ -55,17 +57,22 @@ async fn serve_from(
 ) -> anyhow::Result<()> {
     let format = KeyFormat::new(&options.key_prefix).context("--key-prefix")?;
     let tokens = Tokens::open(token_options(options, storage)?, Arc::new(SystemClock)).await?;
-    let verifier = Arc::new(Verifier::new(
-        Arc::clone(&store),
-        format.clone(),
-        options.limits.cache_entries,
-        options.limits.miss_concurrency,
-    ));
+    let bounds = Bounds {
+        cache_entries: options.limits.cache_entries,
+        miss_concurrency: options.limits.miss_concurrency,
+        freshness_wait: options.limits.freshness_wait,
+    };
+    let timer = Arc::new(SystemTimer);
+    let (verifier, follower) =
+        Verifier::new(Arc::clone(&store), format.clone(), bounds, Arc::clone(&timer) as _);
+    let verifier = Arc::new(verifier);
+    let following = tokio::spawn(poll::follow(Arc::clone(&store), follower));
     let keys = Keys::new(
         Arc::clone(&store),
         Arc::clone(&verifier),
         format,
         Arc::new(SystemClock),
+        timer,
         Arc::new(SystemEntropy),
     );
     let app = Arc::new(App {
@@ -94,6 +101,7 @@ async fn serve_from(
     say_ready(&listener, storage.name())?;
     let serving = listener.serve(Arc::new(front), &app, options.limits.header_timeout, connections);
     serving.until(stop).await;
+    following.abort();
     Ok(())
 }
 

@@ -1,11 +1,12 @@
 //! The three documented calls: list, create, revoke.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream;
 use keyward_core::caller::Authorised;
+use keyward_core::freshness::Freshness;
 use keyward_core::id::KeyId;
 use keyward_core::key::ApiKey;
 use keyward_core::scope::Permission;
@@ -234,6 +235,9 @@ async fn revoke(
     // not end the revocation between its write and the eviction of what memory holds.
     let keys = Arc::clone(&call.keys);
     let revocation = tokio::spawn(async move { keys.revoke(&caller, key).await });
+    // Beyond its own time a revocation takes that of the nodes that may still answer from memory.
+    let barrier = call.verifier.freshness().map_or(Duration::ZERO, Freshness::barrier);
+    let call = call.extended(barrier);
     let revoked = call.in_time(revocation).await?.map_err(Problem::internal)??;
     match revoked {
         Some(_) => {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use keyward_core::verify::{Refusal, Verdict};
+use keyward_core::freshness::{self, Counts};
+use keyward_core::verify::{Refusal, Verdict, Verifier};
 use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge};
 use metrics::{describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
@@ -25,6 +26,16 @@ struct Verdicts {
     refused: [Counter; Refusal::ALL.len()],
 }
 
+/// Of a store that others write too.
+struct Freshness {
+    age: Gauge,
+    barrier: Gauge,
+    /// Applied, and failed.
+    polls: [Counter; 2],
+    waits: Counter,
+    resets: Counter,
+}
+
 /// The counters, found once: looking a counter up by its labels would cost more than a verification.
 pub struct Metrics {
     handle: PrometheusHandle,
@@ -32,7 +43,10 @@ pub struct Metrics {
     forward_auth: Verdicts,
     answers: [Counter; 5],
     cache_entries: Gauge,
+    cache_hits: Counter,
+    fills_discarded: Counter,
     store_lookups: Counter,
+    freshness: Freshness,
     /// Open connections.
     pub connections: Gauge,
     create_seconds: Histogram,
@@ -62,6 +76,9 @@ impl Metrics {
             forward_auth: Verdicts::of("forward_auth"),
             answers: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
             cache_entries: gauge!("keyward_cache_entries"),
+            cache_hits: counter!("keyward_cache_hits_total"),
+            fills_discarded: counter!("keyward_fills_discarded_total"),
+            freshness: Freshness::register(),
             store_lookups: counter!("keyward_store_lookups_total"),
             connections: gauge!("keyward_connections"),
             create_seconds: histogram!("keyward_change_seconds", "change" => "create"),
@@ -99,15 +116,44 @@ impl Metrics {
 
     /// Everything in the text format of Prometheus, with what is only known when asked.
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    pub fn render(&self, cache_entries: usize, store_lookups: u64) -> String {
-        self.cache_entries.set(cache_entries as f64);
-        self.store_lookups.absolute(store_lookups);
+    pub fn render(&self, verifier: &Verifier) -> String {
+        let cache = verifier.cache();
+        self.cache_entries.set(cache.len() as f64);
+        self.cache_hits.absolute(cache.hits());
+        self.fills_discarded.absolute(cache.discarded());
+        self.store_lookups.absolute(verifier.lookups());
+        if let Some(freshness) = verifier.freshness() {
+            self.freshness.read(freshness);
+        }
         self.handle.render()
     }
 
     /// Folds what histograms have gathered; to be called now and then, asked or not.
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
+    }
+}
+
+impl Freshness {
+    fn register() -> Self {
+        let polls = |outcome| counter!("keyward_polls_total", "outcome" => outcome);
+        Self {
+            age: gauge!("keyward_freshness_age_seconds"),
+            barrier: gauge!("keyward_revocation_barrier_seconds"),
+            polls: ["applied", "failed"].map(polls),
+            waits: counter!("keyward_poll_waits_total"),
+            resets: counter!("keyward_history_resets_total"),
+        }
+    }
+
+    fn read(&self, freshness: &freshness::Freshness) {
+        let Counts { applied, failed, resets, waits } = freshness.counts();
+        self.age.set(freshness.age().map_or(f64::INFINITY, |age| age.as_secs_f64()));
+        self.barrier.set(freshness.barrier().as_secs_f64());
+        self.polls[0].absolute(applied);
+        self.polls[1].absolute(failed);
+        self.waits.absolute(waits);
+        self.resets.absolute(resets);
     }
 }
 
@@ -122,6 +168,25 @@ fn describe() {
     describe_counter!("keyward_verifications_total", "Verdicts on presented keys");
     describe_counter!("keyward_http_responses_total", "Answers by class of status");
     describe_counter!("keyward_store_lookups_total", "Verifications that had to ask the store");
+    describe_counter!("keyward_cache_hits_total", "Verifications that found the key in memory");
+    describe_counter!(
+        "keyward_fills_discarded_total",
+        "Lookups whose record was not kept, because something was evicted meanwhile"
+    );
+    describe_gauge!(
+        "keyward_freshness_age_seconds",
+        "Since the newest poll was sent that is applied; 0 on a storage that only this process writes"
+    );
+    describe_gauge!(
+        "keyward_revocation_barrier_seconds",
+        "How long a revocation waits until no node can answer from memory as before"
+    );
+    describe_counter!("keyward_polls_total", "Questions to the database what has changed");
+    describe_counter!("keyward_poll_waits_total", "Verifications that waited for a poll");
+    describe_counter!(
+        "keyward_history_resets_total",
+        "How often everything was forgotten, because anything may have changed"
+    );
     describe_gauge!("keyward_cache_entries", "Key records remembered in memory");
     describe_gauge!("keyward_connections", "Open connections");
     describe_gauge!("keyward_build_info", "Always 1; the labels tell version and storage");

@@ -85,6 +85,11 @@ impl Call {
         BodyLimits { bytes: self.limits.body, deadline: self.deadline }
     }
 
+    /// The same request with more time.
+    fn extended(self, by: Duration) -> Self {
+        Self { deadline: self.deadline + by, ..self }
+    }
+
     /// What `work` brings, or the problem that it did not end in time.
     async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, Problem> {
         by(self.deadline, work)

@@ -53,7 +53,7 @@ async fn health() -> Result<Response, Problem> {
 
 /// Can it serve?
 ///
-/// 200 when the storage answers, else 503.
+/// 200 when the storage answers and, where others change it too, says what has changed; else 503.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "ready", tag = "Operations",
     responses(
@@ -63,6 +63,7 @@ async fn health() -> Result<Response, Problem> {
 )]
 async fn ready(call: Call) -> Result<Response, Problem> {
     call.in_time(call.store.ready()).await??;
+    call.in_time(call.verifier.ready()).await??;
     Ok("ready\n".into_response())
 }
 
@@ -74,7 +75,7 @@ async fn ready(call: Call) -> Result<Response, Problem> {
     responses((status = 200, description = "All metrics", body = String, content_type = "text/plain"), openapi::AnyProblems),
 )]
 async fn metrics(call: Call) -> Result<Response, Problem> {
-    let text = call.metrics.render(call.verifier.remembered(), call.verifier.lookups());
+    let text = call.metrics.render(&call.verifier);
     let mut response = text.into_response();
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, format);

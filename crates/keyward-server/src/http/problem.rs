@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use keyward_core::caller::Denied;
+use keyward_core::freshness::NotFresh;
 use keyward_core::service::KeysError;
 use keyward_core::store::{BoxError, StoreError};
 use keyward_core::verify::VerifyError;
@@ -283,6 +284,12 @@ impl From<StoreError> for Problem {
     }
 }
 
+impl From<NotFresh> for Problem {
+    fn from(_: NotFresh) -> Self {
+        Self::unavailable("the storage cannot be asked whether the key is still good")
+    }
+}
+
 impl From<VerifyError> for Problem {
     fn from(error: VerifyError) -> Self {
         match error {
@@ -291,6 +298,7 @@ impl From<VerifyError> for Problem {
                     .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
             }
             VerifyError::Store(error) => error.into(),
+            VerifyError::NotFresh(error) => error.into(),
         }
     }
 }

@@ -14,14 +14,15 @@ use keyward_core::key::ApiKey;
 use keyward_core::memory::MemoryStore;
 use keyward_core::secret::{KeyDigest, KeyFormat};
 use keyward_core::service::Keys;
-use keyward_core::store::{Imported, KeyStore, ListPosition, StoreError, StoredKey};
-use keyward_core::verify::Verifier;
+use keyward_core::store::{ChangeFeed, Imported, KeyStore, ListPosition, StoreError, StoredKey};
+use keyward_core::verify::{Bounds, Verifier};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use warp::http::{Request, StatusCode};
 use warp::reply::Response;
 
 use super::{App, Front, Limits, Metrics};
+use crate::timer::SystemTimer;
 use crate::token::{Mint, Secrets, TokenOptions, Tokens, mint};
 
 const WORKSPACE: &str = "660e8400-e29b-41d4-a716-446655440000";
@@ -43,8 +44,8 @@ struct FaultyStore {
 
 #[async_trait]
 impl KeyStore for FaultyStore {
-    fn exclusive(&self) -> bool {
-        self.inner.exclusive()
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        None
     }
 
     async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
@@ -141,12 +142,17 @@ impl Server {
         let options = TokenOptions { secrets: Some(secrets), ..TokenOptions::default() };
         let format = KeyFormat::new("sk_live").unwrap();
         let store: Arc<dyn KeyStore> = store;
-        let verifier = Arc::new(Verifier::new(Arc::clone(&store), format.clone(), 100, 100));
+        let freshness_wait = Duration::from_secs(1);
+        let bounds = Bounds { cache_entries: 100, miss_concurrency: 100, freshness_wait };
+        let (verifier, _) =
+            Verifier::new(Arc::clone(&store), format.clone(), bounds, Arc::new(SystemTimer));
+        let verifier = Arc::new(verifier);
         let keys = Keys::new(
             Arc::clone(&store),
             Arc::clone(&verifier),
             format,
             Arc::new(SystemClock),
+            Arc::new(SystemTimer),
             Arc::new(SystemEntropy),
         );
         let app = App {

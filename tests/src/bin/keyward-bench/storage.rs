@@ -18,8 +18,11 @@ use tokio::task::JoinSet;
 use crate::rows::{KEY_NAME, WORKSPACE};
 
 /// Connections to Postgres, as the server has them where no flag says otherwise.
-const POOL: keyward_postgres::Settings =
-    keyward_postgres::Settings { pool_size: 10, pool_wait: Duration::from_millis(500) };
+const POOL: keyward_postgres::Settings = keyward_postgres::Settings {
+    pool_size: 10,
+    pool_wait: Duration::from_millis(500),
+    window: Duration::from_millis(250),
+};
 /// Creations under way at once while a storage is filled: enough to share each sync among many.
 const FILLING: usize = 1_000;
 

@@ -24,12 +24,16 @@ use serde::Serialize;
 
 use self::pairs::{Pair, Pairs, Walk, merged};
 use self::progress::Progress;
-use crate::config::{CopyOptions, PoolOptions};
+use crate::config::{CopyOptions, DatabaseOptions};
 use crate::drivers::Storage;
 use crate::serve::stop_signal;
 
 /// A copy makes few calls at a time, and would rather wait for a busy database than fail.
-const POOL: PoolOptions = PoolOptions { pool_size: 4, pool_wait: Duration::from_secs(10) };
+const DATABASE: DatabaseOptions = DatabaseOptions {
+    pool_size: 4,
+    pool_wait: Duration::from_secs(10),
+    ..DatabaseOptions::DEFAULT
+};
 
 const UNSEAL: &str = "`keyward copy --from … --unseal` opens it again";
 
@@ -77,7 +81,7 @@ async fn on<T>(
     if let Some(directory) = missing {
         bail!("the {side} is not there: there is no directory {}", directory.display());
     }
-    let store = storage.open(&POOL).await.with_context(|| format!("the {side}"))?;
+    let store = storage.open(&DATABASE).await.with_context(|| format!("the {side}"))?;
     let outcome = work(Arc::clone(&store)).await;
     let closed = store.close().await;
     let value = outcome?;

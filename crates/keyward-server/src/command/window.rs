@@ -1,0 +1,81 @@
+//! `keyward window`: how long nodes may answer from memory, shown and changed on a running cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use keyward_core::freshness::barrier;
+use keyward_core::store::{ChangeFeed, KeyStore, WindowChange, Windows};
+use serde::Serialize;
+
+use crate::config::{DatabaseOptions, WindowAction, WindowOptions};
+
+/// One question at a time, and patience with a busy database.
+const DATABASE: DatabaseOptions = DatabaseOptions {
+    pool_size: 2,
+    pool_wait: Duration::from_secs(10),
+    ..DatabaseOptions::DEFAULT
+};
+
+/// What is printed.
+#[derive(Serialize)]
+struct Report {
+    window_ms: u128,
+    barrier_ms: u128,
+}
+
+/// Shows the window, or changes it.
+pub fn run(options: &WindowOptions) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let storage = options.storage.parse()?;
+        let name = storage.name();
+        if name != "postgres" {
+            bail!("{name}:// has no window: only its own process changes it");
+        }
+        let store = storage.open(&DATABASE).await?;
+        let outcome = act(&store, options).await;
+        store.close().await.context("the storage did not close cleanly")?;
+        print(outcome?, options.json)
+    })
+}
+
+async fn act(store: &Arc<dyn KeyStore>, options: &WindowOptions) -> anyhow::Result<Windows> {
+    let feed = store.feed().context("the storage has no window")?;
+    match options.action {
+        WindowAction::Show => {}
+        WindowAction::Set { window } => set(feed, window).await?,
+    }
+    Ok(feed.windows().await?)
+}
+
+/// Makes the window this long. Where it was longer, that takes as long as it was: until then a node
+/// may rely on what it was told before.
+async fn set(feed: &dyn ChangeFeed, window: Duration) -> anyhow::Result<()> {
+    let change = feed.begin_window(window).await.context("the window was not changed")?;
+    let WindowChange { windows, .. } = change;
+    if windows.barrier > windows.node {
+        let wait = barrier(windows.barrier);
+        eprintln!("nodes use the new window; revocations wait for the old one for {wait:.1?} more");
+        tokio::time::sleep(wait).await;
+        let finished = feed.finish_window(&change).await;
+        let again = "nodes use the new window, but revocations go on waiting for the old one: \
+                     set it again";
+        if !finished.context(again)? {
+            bail!("the window was changed by somebody else meanwhile");
+        }
+    }
+    Ok(())
+}
+
+fn print(windows: Windows, json: bool) -> anyhow::Result<()> {
+    let Windows { node, barrier } = windows;
+    if json {
+        let report = Report { window_ms: node.as_millis(), barrier_ms: barrier.as_millis() };
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("window   {node:?}");
+        println!("barrier  {barrier:?}");
+    }
+    Ok(())
+}
