@@ -116,8 +116,10 @@ impl Launch {
     /// On this store.
     pub fn on(storage: Storage) -> Self {
         let secret = tokens::random_secret();
+        // Short, so that no test spends its time on waiting for revocations.
+        let window = ("KEYWARD_REVOCATION_WINDOW".into(), "10ms".into());
         Self {
-            environment: vec![("KEYWARD_TOKEN_SECRET".into(), secret.clone())],
+            environment: vec![("KEYWARD_TOKEN_SECRET".into(), secret.clone()), window],
             storage,
             binary: binary(),
             secret,

@@ -307,3 +307,6 @@ async fn first_of<T>(work: impl Future<Output = T>, end: impl Future) -> Option<
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;

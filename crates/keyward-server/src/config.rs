@@ -34,7 +34,8 @@ pub enum Command {
     /// Move all keys from one storage to another, and verify that they are there.
     Copy(CopyOptions),
     /// Show or change how long the nodes of a cluster may answer from memory.
-    Window(WindowOptions),
+    #[command(subcommand)]
+    Window(WindowAction),
 }
 
 /// Flags of `keyward serve`.
@@ -391,26 +392,11 @@ impl CopyOptions {
     }
 }
 
-/// Flags of `keyward window`.
-#[derive(Debug, Args)]
-pub struct WindowOptions {
-    /// What to do.
-    #[command(subcommand)]
-    pub action: WindowAction,
-
-    #[command(flatten)]
-    pub storage: StorageOption,
-
-    /// Print the windows as one JSON object.
-    #[arg(long, env = "KEYWARD_WINDOW_JSON", global = true)]
-    pub json: bool,
-}
-
-/// What is done about the window.
-#[derive(Debug, Clone, Copy, Subcommand)]
+/// What `keyward window` does about the window.
+#[derive(Debug, Subcommand)]
 pub enum WindowAction {
-    /// Print how long nodes may answer from memory, and how long revocations wait for that.
-    Show,
+    /// Print how long nodes may answer from memory.
+    Show(WindowOptions),
     /// Make it this long, while nodes run. A longer one holds at once; for a shorter one, revocations
     /// wait as long as before until the old one has passed, and so does this command.
     Set {
@@ -418,7 +404,21 @@ pub enum WindowAction {
         /// that come in meanwhile, and revocations answer at once.
         #[arg(value_name = "TIME", value_parser = window)]
         window: Duration,
+
+        #[command(flatten)]
+        options: WindowOptions,
     },
+}
+
+/// Flags of `keyward window show` and `keyward window set`.
+#[derive(Debug, Args)]
+pub struct WindowOptions {
+    #[command(flatten)]
+    pub storage: StorageOption,
+
+    /// Print the windows as one JSON object.
+    #[arg(long, env = "KEYWARD_WINDOW_JSON")]
+    pub json: bool,
 }
 
 /// The longest window.

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => command::serve::run(&options),
         Command::Token(options) => command::token::run(&options),
         Command::Copy(options) => command::copy::run(&options),
-        Command::Window(options) => command::window::run(&options),
+        Command::Window(action) => command::window::run(&action),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

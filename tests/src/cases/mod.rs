@@ -12,6 +12,7 @@ pub mod cancellation;
 pub mod closing;
 pub mod create;
 pub mod durability;
+pub mod following;
 pub mod importing;
 pub mod isolation;
 pub mod listing;
@@ -42,6 +43,12 @@ macro_rules! for_every_case {
             create::a_revoked_record_keeps_its_id_and_its_digest,
             create::racing_creates_of_one_digest_have_one_winner,
             create::racing_creates_of_one_id_have_one_winner,
+            following::a_feed_is_there_or_not_and_stays_so,
+            following::a_change_is_told_to_those_who_know_of_all_before_it,
+            following::no_change_is_missed_however_they_overlap,
+            following::a_mark_of_another_history_is_told_apart,
+            following::the_newest_change_is_never_forgotten,
+            following::a_window_grows_at_once_and_a_barrier_shrinks_when_it_is_finished,
             importing::imported_records_are_found_got_and_listed,
             importing::importing_again_changes_nothing,
             importing::a_key_revoked_at_the_source_becomes_revoked,

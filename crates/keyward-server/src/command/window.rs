@@ -1,6 +1,5 @@
 //! `keyward window`: how long nodes may answer from memory, shown and changed on a running cluster.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -8,7 +7,7 @@ use keyward_core::freshness::barrier;
 use keyward_core::store::{ChangeFeed, KeyStore, WindowChange, Windows};
 use serde::Serialize;
 
-use crate::config::{DatabaseOptions, WindowAction, WindowOptions};
+use crate::config::{DatabaseOptions, WindowAction};
 
 /// One question at a time, and patience with a busy database.
 const DATABASE: DatabaseOptions = DatabaseOptions {
@@ -25,26 +24,27 @@ struct Report {
 }
 
 /// Shows the window, or changes it.
-pub fn run(options: &WindowOptions) -> anyhow::Result<()> {
+pub fn run(action: &WindowAction) -> anyhow::Result<()> {
+    let (WindowAction::Show(options) | WindowAction::Set { options, .. }) = action;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let storage = options.storage.parse()?;
-        let name = storage.name();
-        if name != "postgres" {
-            bail!("{name}:// has no window: only its own process changes it");
+        // To open it would take it from the process that uses it, or make it.
+        if storage.directory().is_some() || !storage.is_durable() {
+            bail!("this storage has no window: only one process changes it, and remembers it");
         }
         let store = storage.open(&DATABASE).await?;
-        let outcome = act(&store, options).await;
+        let outcome = act(&*store, action).await;
         store.close().await.context("the storage did not close cleanly")?;
         print(outcome?, options.json)
     })
 }
 
-async fn act(store: &Arc<dyn KeyStore>, options: &WindowOptions) -> anyhow::Result<Windows> {
-    let feed = store.feed().context("the storage has no window")?;
-    match options.action {
-        WindowAction::Show => {}
-        WindowAction::Set { window } => set(feed, window).await?,
+async fn act(store: &dyn KeyStore, action: &WindowAction) -> anyhow::Result<Windows> {
+    let feed = store.feed().context("this storage has no window")?;
+    match action {
+        WindowAction::Show(_) => {}
+        WindowAction::Set { window, .. } => set(feed, *window).await?,
     }
     Ok(feed.windows().await?)
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use async_trait::async_trait;
 
 use crate::floor::Template;
 use crate::http::Connection;
@@ -11,9 +12,9 @@ use crate::over_http::{OverHttp, judge};
 use crate::pgbench::{Pgbench, Script};
 use crate::places::{Place, Places};
 use crate::postgres::Postgres;
-use crate::report::{RowResult, Settings};
-use crate::rows::{CREATE, FORWARD_AUTH, Question, Row, What};
-use crate::server::Server;
+use crate::report::{RowResult, Sample, Settings};
+use crate::rows::{CREATE, FORWARD_AUTH, Question, REVOKE, Row, What, revocation};
+use crate::server::{Server, set_window};
 use crate::side::{Side, in_turns};
 use crate::storage::Storage;
 use crate::worker::{Order, Work, Worker};
@@ -43,6 +44,10 @@ pub async fn measure(
             Ok((place, postgres)) => in_postgres(row.what, place, postgres, clients).await,
             Err(reason) => return Ok(RowResult::absent(row.name, clients, reason)),
         },
+        What::VerifyInCluster | What::RevokeInCluster => match places.postgres().await? {
+            Ok((place, postgres)) => in_cluster(row.what, place, postgres, clients).await,
+            Err(reason) => return Ok(RowResult::absent(row.name, clients, reason)),
+        },
     };
     let Sides { sides, remark } = sides.with_context(|| format!("preparing {}", row.name))?;
     let time = Duration::from_secs(settings.seconds_per_slice);
@@ -59,20 +64,28 @@ async fn from_memory(
     clients: usize,
 ) -> anyhow::Result<Sides> {
     let place = places.rocksdb().await?;
-    let keyward = verifying(place, question, clients, None);
+    let keyward = verifying(place, &place.server, question, clients, None);
     // Every key is in memory afterwards, and the number in a request's id about as long as it gets.
     keyward.warm_up().await?;
-    let floor = start_floor(question, &place.server, &keyward.requests[0]).await?;
+    let floor = bare(&keyward).await?;
+    Ok(Sides { sides: vec![Box::new(floor), Box::new(keyward)], remark: None })
+}
+
+/// A bare route that is asked what `keyward` is asked, warm.
+async fn bare(keyward: &OverHttp) -> anyhow::Result<OverHttp> {
+    let OverHttp { question, connections, .. } = *keyward;
+    let server = start_floor(question, &keyward.server, &keyward.requests[0]).await?;
     let floor = OverHttp {
         name: "bare warp",
-        server: Rc::new(floor),
+        server: Rc::new(server),
         postmaster: None,
         question,
         requests: Rc::clone(&keyward.requests),
-        connections: clients,
+        connections,
+        turn: Rc::default(),
     };
     floor.warm_up().await?;
-    Ok(Sides { sides: vec![Box::new(floor), Box::new(keyward)], remark: None })
+    Ok(floor)
 }
 
 /// A floor that answers what the real server answers to `request`, to the byte.
@@ -122,7 +135,7 @@ async fn in_postgres(
         What::VerifyFromPostgres => (
             Script::Select(place.keys.len()),
             Work::Find(storage),
-            verifying(place, &FORWARD_AUTH, clients, postmaster),
+            verifying(place, forgetful(place)?, &FORWARD_AUTH, clients, postmaster),
         ),
         _ => (Script::Insert, Work::Create(storage), creating(place, clients, postmaster)),
     };
@@ -138,19 +151,89 @@ async fn in_postgres(
     Ok(Sides { sides, remark })
 }
 
+/// Verifications or revocations of a node whose window is changed from slice to slice.
+async fn in_cluster(
+    what: What,
+    place: &Place,
+    postgres: &Postgres,
+    clients: usize,
+) -> anyhow::Result<Sides> {
+    let postmaster = postgres.postmaster;
+    let storage = Storage::Postgres(postgres.url().to_owned());
+    let windowed = |name, window, side| {
+        Box::new(Windowed { name, window, storage: storage.clone(), side }) as Box<dyn Side>
+    };
+    if let What::RevokeInCluster = what {
+        let requests: Rc<[Vec<u8>]> =
+            storage.ids().await?.iter().map(|id| revocation(*id, &place.token)).collect();
+        let turn = Rc::default();
+        let revoking = || OverHttp {
+            name: SERVER,
+            server: Rc::clone(&place.server),
+            postmaster,
+            question: &REVOKE,
+            requests: Rc::clone(&requests),
+            connections: clients,
+            turn: Rc::clone(&turn),
+        };
+        let sides = WINDOWS.map(|(name, window)| windowed(name, window, revoking())).into();
+        return Ok(Sides { sides, remark: Some("no floor: it is the window that is waited for") });
+    }
+    let verifying = |server| verifying(place, server, &FORWARD_AUTH, clients, postmaster);
+    let keyward = verifying(&place.server);
+    keyward.warm_up().await?;
+    let mut sides: Vec<Box<dyn Side>> = vec![Box::new(bare(&keyward).await?)];
+    sides.extend(WINDOWS.map(|(name, window)| windowed(name, window, verifying(&place.server))));
+    sides.push(Box::new(OverHttp { name: "no memory", ..verifying(forgetful(place)?) }));
+    Ok(Sides { sides, remark: None })
+}
+
+/// The windows that are compared, and what their sides are called.
+const WINDOWS: [(&str, &str); 2] = [("window 250ms", "250ms"), ("window 0", "0s")];
+
+/// A side that has the window of its database set before each slice.
+struct Windowed {
+    name: &'static str,
+    window: &'static str,
+    storage: Storage,
+    side: OverHttp,
+}
+
+#[async_trait(?Send)]
+impl Side for Windowed {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    async fn slice(&mut self, time: Duration) -> anyhow::Result<Sample> {
+        set_window(&self.storage, self.window).await?;
+        self.side.slice(time).await
+    }
+
+    async fn end(self: Box<Self>) -> anyhow::Result<()> {
+        Box::new(self.side).end().await
+    }
+}
+
+/// The server without memory.
+fn forgetful(place: &Place) -> anyhow::Result<&Rc<Server>> {
+    place.forgetful.as_ref().context("the place has no server without memory")
+}
+
 fn verifying(
     place: &Place,
+    server: &Rc<Server>,
     question: &'static Question,
     connections: usize,
     postmaster: Option<u32>,
 ) -> OverHttp {
     let requests = place.keys.iter().map(|key| (question.request)(key)).collect();
-    let server = Rc::clone(&place.server);
-    OverHttp { name: SERVER, server, postmaster, question, requests, connections }
+    let (server, turn) = (Rc::clone(server), Rc::default());
+    OverHttp { name: SERVER, server, postmaster, question, requests, connections, turn }
 }
 
 fn creating(place: &Place, connections: usize, postmaster: Option<u32>) -> OverHttp {
     let requests = Rc::new([(CREATE.request)(&place.token)]);
-    let server = Rc::clone(&place.server);
-    OverHttp { name: SERVER, server, postmaster, question: &CREATE, requests, connections }
+    let (server, turn) = (Rc::clone(&place.server), Rc::default());
+    OverHttp { name: SERVER, server, postmaster, question: &CREATE, requests, connections, turn }
 }

@@ -28,6 +28,8 @@ pub struct OverHttp {
     /// The question, asked in each of these ways in turn.
     pub requests: Rc<[Vec<u8>]>,
     pub connections: usize,
+    /// Which of them is the next, over all slices.
+    pub turn: Rc<Cell<usize>>,
 }
 
 #[async_trait(?Send)]
@@ -64,7 +66,7 @@ impl OverHttp {
         Ok(Rc::new(Asking {
             question: self.question,
             requests: Rc::clone(&self.requests),
-            turn: Cell::new(0),
+            turn: Rc::clone(&self.turn),
             left: Cell::new(requests),
             watch: Watch::new()?,
         }))
@@ -75,7 +77,7 @@ impl OverHttp {
 struct Asking {
     question: &'static Question,
     requests: Rc<[Vec<u8>]>,
-    turn: Cell<usize>,
+    turn: Rc<Cell<usize>>,
     left: Cell<usize>,
     watch: Watch,
 }

@@ -19,6 +19,8 @@ pub struct Place {
     pub keys: Vec<String>,
     /// For a caller who may create keys.
     pub token: String,
+    /// The same, but for its memory: it has none. Only where others write the storage too.
+    pub forgetful: Option<Rc<Server>>,
 }
 
 /// All places.
@@ -79,9 +81,18 @@ impl Places {
         eprintln!("creating {} keys in {what}", self.keys);
         let keys = storage.fill(self.keys).await?;
         let secret = server::random_secret()?;
-        let server = Server::start_keyward(storage, self.directory.path(), &secret).await?;
+        let directory = self.directory.path();
+        let server = Server::start_keyward(storage, directory, &secret, &[]).await?;
+        let forgetful = match storage {
+            Storage::RocksDb(_) => None,
+            Storage::Postgres(_) => {
+                let flags = ["--cache-entries", "0"];
+                let server = Server::start_keyward(storage, directory, &secret, &flags).await?;
+                Some(Rc::new(server))
+            }
+        };
         let token = server::mint_token(&secret, WORKSPACE).await?;
-        Ok(Place { server: Rc::new(server), keys, token })
+        Ok(Place { server: Rc::new(server), keys, token, forgetful })
     }
 
     /// In words: what matters of the Postgres for whoever compares figures.
@@ -94,8 +105,9 @@ impl Places {
     pub async fn end(self) -> anyhow::Result<()> {
         let (postgres, _database) = self.postgres.and_then(Result::ok).unzip();
         for place in self.rocksdb.into_iter().chain(postgres) {
-            let server = Rc::into_inner(place.server).context("a side was not ended")?;
-            server.stop().await?;
+            for server in [Some(place.server), place.forgetful].into_iter().flatten() {
+                Rc::into_inner(server).context("a side was not ended")?.stop().await?;
+            }
         }
         Ok(self.directory.close()?)
     }

@@ -1,5 +1,7 @@
 //! What is measured. A new row is one more entry here.
 
+use keyward_core::id::KeyId;
+
 /// One row of the table.
 pub struct Row {
     pub name: &'static str,
@@ -19,6 +21,11 @@ pub enum What {
     CreateInRocksDb,
     /// A creation, beside `pgbench` with the same prepared INSERT.
     CreateInPostgres,
+    /// A verification on Postgres with a window, without one and without memory, beside a bare warp
+    /// route.
+    VerifyInCluster,
+    /// A revocation on Postgres, with and without a window. What it waits for has no floor.
+    RevokeInCluster,
 }
 
 /// All rows, in the order of the table.
@@ -30,7 +37,10 @@ pub const ROWS: &[Row] = &[
     row("create, rocksdb, 256 clients", Some(256), What::CreateInRocksDb),
     row("create, postgres, 1 client", Some(1), What::CreateInPostgres),
     row("create, postgres, 32 clients", Some(32), What::CreateInPostgres),
-    row("forward-auth, postgres, 32 clients", Some(32), What::VerifyFromPostgres),
+    row("forward-auth, postgres asked each time", Some(32), What::VerifyFromPostgres),
+    row("forward-auth, postgres", None, What::VerifyInCluster),
+    // The last one, because it uses keys up.
+    row("revoke, postgres", Some(32), What::RevokeInCluster),
 ];
 
 const fn row(name: &'static str, clients: Option<usize>, what: What) -> Row {
@@ -66,6 +76,21 @@ const VERIFY: Question = Question {
 
 pub const CREATE: Question =
     Question { request: create, status: 201, body_begins: r#"{"id":"#, floor_reads_body: true };
+
+/// Its requests name the keys one by one, see [`revocation`].
+pub const REVOKE: Question = Question {
+    request: |_| Vec::new(),
+    status: 200,
+    body_begins: r#"{"status":"revoked"}"#,
+    floor_reads_body: false,
+};
+
+/// Writes the request that revokes a key, by a caller with this token.
+pub fn revocation(key: KeyId, token: &str) -> Vec<u8> {
+    let path = format!("/api/v1/workspaces/{WORKSPACE}/api-keys/{key}");
+    let caller = format!("Authorization: Bearer {token}\r\n");
+    format!("DELETE {path} HTTP/1.1\r\nHost: localhost\r\n{caller}\r\n").into_bytes()
+}
 
 fn forward_auth(key: &str) -> Vec<u8> {
     format!("GET /api/v1/auth HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n\r\n").into_bytes()

@@ -34,6 +34,7 @@ impl Server {
         storage: &Storage,
         directory: &Path,
         secret: &str,
+        flags: &[&str],
     ) -> anyhow::Result<Self> {
         let log_path = directory.join("keyward.log");
         let mut command = keyward(secret)?;
@@ -42,6 +43,7 @@ impl Server {
             .args(["--listen", "127.0.0.1:0"])
             // As many as the bench may have connections, so that no verification is refused.
             .args(["--miss-concurrency", "10000"])
+            .args(flags)
             // It may hold a password.
             .env("KEYWARD_STORAGE", storage.url())
             .stderr(File::create(&log_path)?);
@@ -100,6 +102,17 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Makes the window of the database that `storage` is this long, and waits until it is.
+pub async fn set_window(storage: &Storage, window: &str) -> anyhow::Result<()> {
+    let mut command = keyward("")?;
+    command.args(["window", "set", window]).env("KEYWARD_STORAGE", storage.url());
+    let output = command.output().await?;
+    if !output.status.success() {
+        bail!("the window was not set: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
 }
 
 /// A secret for caller tokens that nobody else knows.

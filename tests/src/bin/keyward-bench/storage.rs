@@ -54,6 +54,14 @@ impl Storage {
         })
     }
 
+    /// The ids of all keys.
+    pub async fn ids(&self) -> anyhow::Result<Vec<KeyId>> {
+        let store = self.open().await?;
+        let records = store.scan(None, usize::MAX).await?;
+        store.close().await?;
+        Ok(records.iter().map(|record| record.key.id).collect())
+    }
+
     /// Makes `count` keys in it and returns them, as clients present them. Their order is not that
     /// in which they were stored, so that asking for one after the other finds them anywhere.
     pub async fn fill(&self, count: usize) -> anyhow::Result<Vec<String>> {

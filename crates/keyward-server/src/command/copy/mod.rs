@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use futures_util::future::BoxFuture;
 use keyward_core::fingerprint::Fingerprint;
+use keyward_core::freshness::outlast_windows;
 use keyward_core::store::{Imported, KeyStore, StoreError};
 use serde::Serialize;
 
@@ -27,6 +28,7 @@ use self::progress::Progress;
 use crate::config::{CopyOptions, DatabaseOptions};
 use crate::drivers::Storage;
 use crate::serve::stop_signal;
+use crate::timer::SystemTimer;
 
 /// A copy makes few calls at a time, and would rather wait for a busy database than fail.
 const DATABASE: DatabaseOptions = DatabaseOptions {
@@ -142,6 +144,8 @@ impl Copy {
     async fn carry_over(&self, records: u64) -> anyhow::Result<Report> {
         let imported = self.import(records).await?;
         let report = self.verify(imported).await?;
+        // Also where nothing was revoked: an earlier copy may have been killed before it waited.
+        outlast_windows(&*self.target, &SystemTimer).await.context("the target")?;
         // While the source can still be unsealed.
         self.target.close().await.context("the target did not close cleanly")?;
         Ok(report)
