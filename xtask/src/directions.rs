@@ -12,6 +12,7 @@ const SERVER: &str = "keyward-server";
 const TESTS: &str = "keyward-tests";
 /// What the tests need and what needs nobody.
 const TEST_POSTGRES: &str = "keyward-test-postgres";
+const TEST_MODEL: &str = "keyward-test-model";
 const XTASK: &str = "xtask";
 
 /// What would tie the domain to a transport, a runtime or a database.
@@ -72,13 +73,13 @@ fn packages(metadata: &Value) -> Vec<Package> {
 
 /// A driver is what is neither of the others.
 fn is_driver(name: &str) -> bool {
-    ![CORE, SERVER, TESTS, TEST_POSTGRES, XTASK].contains(&name)
+    ![CORE, SERVER, TESTS, TEST_POSTGRES, TEST_MODEL, XTASK].contains(&name)
 }
 
 /// Which of the workspace's packages this one may depend on.
 fn may_depend(package: &str, on: &str) -> bool {
     match package {
-        CORE | TEST_POSTGRES | XTASK => false,
+        CORE | TEST_POSTGRES | TEST_MODEL | XTASK => false,
         SERVER => on == CORE || is_driver(on),
         TESTS => on != XTASK,
         _driver => on == CORE,
@@ -111,10 +112,11 @@ mod tests {
 
     /// The faults of a house in which one package has one dependency too many.
     fn faults_of(name: &str, on: &str, kind: Option<&str>) -> Vec<String> {
-        let names =
-            [CORE, "keyward-rocksdb", "keyward-postgres", SERVER, TESTS, TEST_POSTGRES, XTASK];
-        let house: Vec<Value> = names
+        let drivers = ["keyward-rocksdb", "keyward-postgres"];
+        let names = [CORE, SERVER, TESTS, TEST_POSTGRES, TEST_MODEL, XTASK];
+        let house: Vec<Value> = drivers
             .iter()
+            .chain(&names)
             .map(|&package| {
                 let extra = json!([{ "name": on, "kind": kind }]);
                 json!({ "name": package, "dependencies": if package == name { extra } else { json!([]) } })
@@ -151,6 +153,7 @@ mod tests {
             (SERVER, TESTS),
             (SERVER, TEST_POSTGRES),
             (TEST_POSTGRES, "keyward-postgres"),
+            (TEST_MODEL, CORE),
             (TESTS, XTASK),
             (XTASK, CORE),
         ] {

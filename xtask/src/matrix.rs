@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 
 use crate::needs::Need;
-use crate::suite::{Executable, Executables};
+use crate::suite::{self, Executable, Executables};
 
 /// The storage drivers.
 pub const DRIVERS: [&str; 3] = ["memory", "rocksdb", POSTGRES];
@@ -35,12 +35,22 @@ pub struct Suite {
     needs: &'static [Need],
     /// Whether it is left out where it is not named, because it takes more than a checkout and Rust.
     only_when_named: bool,
+    /// Whether what its tests print is shown though they pass, because the figures in it are the
+    /// result.
+    shown: bool,
 }
 
 impl Suite {
     /// A suite that is run on every driver and needs nothing.
     const fn plain(name: &'static str) -> Self {
-        Self { name, drivers: &DRIVERS, postgres: false, needs: &[], only_when_named: false }
+        Self {
+            name,
+            drivers: &DRIVERS,
+            postgres: false,
+            needs: &[],
+            only_when_named: false,
+            shown: false,
+        }
     }
 }
 
@@ -51,6 +61,7 @@ const SUITES: &[Suite] = &[
     Suite { drivers: &DURABLE, ..Suite::plain("crash") },
     Suite { drivers: &[POSTGRES], needs: &[Need::Postgres], ..Suite::plain("faults") },
     Suite { needs: &[Need::Nginx, Need::Caddy], ..Suite::plain("gateway") },
+    Suite { drivers: &[], shown: true, ..Suite::plain("model") },
     Suite { drivers: &[], postgres: true, only_when_named: true, ..Suite::plain(UPGRADE) },
 ];
 
@@ -190,6 +201,7 @@ impl Job {
     fn new(driver: Option<&'static str>, suite: &str, executables: Vec<Executable>) -> Self {
         let arguments = match driver {
             Some(driver) if suite == CONFORMANCE => vec![format!("{driver}::")],
+            _ if known(suite).shown => vec![suite::SHOW.to_owned()],
             _ => Vec::new(),
         };
         Self { driver, suite: suite.to_owned(), executables, arguments, may_be_empty: false }
@@ -266,6 +278,15 @@ mod tests {
         let jobs = named.jobs(&executables).unwrap();
         assert!(jobs.iter().all(|job| job.driver.is_none() && job.uses_postgres()));
         assert_eq!(jobs.len(), 1);
+    }
+
+    #[test]
+    fn a_suite_that_no_driver_has_part_in_is_run_once_and_shown() {
+        let executables = Executables::with_suites(&["model"]);
+        let jobs = selection(&[]).unwrap().jobs(&executables).unwrap();
+        let [_unit, model] = jobs.as_slice() else { panic!("{jobs:?}") };
+        assert_eq!(model.title(), "model");
+        assert_eq!(model.arguments, [suite::SHOW]);
     }
 
     #[test]

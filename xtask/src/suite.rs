@@ -16,8 +16,11 @@ use crate::{compile, tell, workspace};
 /// How long one program of tests may take.
 const LIMIT: Duration = Duration::from_mins(15);
 
-/// The directory of the package whose integration tests are the suites.
+/// The directory of the packages whose integration tests are the suites.
 const SUITES_IN: &str = "tests";
+
+/// Tells a program of tests to give what passing tests print, which is then shown in full.
+pub const SHOW: &str = "--show-output";
 
 /// A program of tests.
 #[derive(Debug, Clone)]
@@ -47,7 +50,7 @@ pub fn build() -> Result<Executables> {
     let mut found = Executables::default();
     for message in messages.iter().filter(|message| message["profile"]["test"] == true) {
         let Some(executable) = executable(message) else { continue };
-        let is_suite = executable.directory == workspace::root().join(SUITES_IN)
+        let is_suite = executable.directory.starts_with(workspace::root().join(SUITES_IN))
             && message["target"]["kind"][0] == "test";
         if is_suite {
             found.suites.insert(executable.name.clone(), executable);
@@ -111,7 +114,8 @@ impl std::ops::AddAssign for Tally {
     }
 }
 
-/// Runs one program of tests. Failures are shown in full, all else is only counted.
+/// Runs one program of tests. Failures are shown in full, all else is only counted, unless the
+/// arguments ask to [`SHOW`] it.
 pub fn run(
     executable: &Executable,
     environment: &[Variable],
@@ -150,7 +154,7 @@ pub fn run(
         Ok(())
     })?;
     let (tally, complaints) = report.close(&end);
-    if tally.failed > 0 {
+    if tally.failed > 0 || arguments.iter().any(|argument| argument == SHOW) {
         live.clear();
         tell::say(format_args!("\n{title} ({}):\n{}", executable.name, report.text.trim_end()));
         for complaint in complaints {
