@@ -20,12 +20,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll as Progress;
 use std::time::Duration;
 
-use event_listener::Event;
-
 use crate::cache::RecordCache;
 use crate::clock::{Reading, Timer};
 use crate::proof::Proof;
 use crate::store::{KeyStore, Mark, News, Poll, StoreError};
+use crate::sync::Event;
 
 /// Time between two polls of a node that verifies nothing.
 const IDLE: Duration = Duration::from_secs(10);

@@ -11,9 +11,10 @@ const JUMP: u64 = 100_000_000;
 
 /// When the newest poll was sent whose answer is applied, and until when it serves.
 ///
-/// Three numbers, each of which may be seen before the others. That is harmless: a number is
-/// published only when the poll that it comes from is applied, and no later poll is any worse as a
-/// proof than an earlier one.
+/// Three numbers, each of which may be seen before the others. A number is published only when the
+/// poll that it comes from is applied; but a later poll may serve for a shorter time, where the
+/// window was made smaller. So `ahead`, which says whether `until` counts, is written after it and
+/// read before it: nobody sees it beside an older `until`.
 #[derive(Debug, Default)]
 pub struct Proof {
     sent: AtomicU64,
@@ -27,9 +28,9 @@ impl Proof {
     /// What the poll evicts must be evicted before (V2): whoever is proven by it reads the cell next.
     pub fn publish(&self, sent: Reading, window: Duration) {
         let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
+        self.until.store(sent.boot.saturating_add(window), Ordering::Release);
         self.ahead.store(sent.ahead, Ordering::Release);
         self.sent.store(sent.boot, Ordering::Release);
-        self.until.store(sent.boot.saturating_add(window), Ordering::Release);
     }
 
     /// Whether it serves a verification that arrived at `arrival`: the poll was sent no earlier than
@@ -39,8 +40,8 @@ impl Proof {
         if self.sent.load(Ordering::Acquire) >= arrival.boot {
             return true;
         }
-        arrival.boot <= self.until.load(Ordering::Acquire)
-            && arrival.ahead.abs_diff(self.ahead.load(Ordering::Acquire)) <= JUMP
+        arrival.ahead.abs_diff(self.ahead.load(Ordering::Acquire)) <= JUMP
+            && arrival.boot <= self.until.load(Ordering::Acquire)
     }
 
     /// When the poll was sent, in nanoseconds of the clock that counts from the start of the machine;
