@@ -61,6 +61,7 @@ const SUITES: &[Suite] = &[
     Suite { drivers: &DURABLE, ..Suite::plain("crash") },
     Suite { drivers: &[POSTGRES], needs: &[Need::Postgres], ..Suite::plain("faults") },
     Suite { needs: &[Need::Nginx, Need::Caddy], ..Suite::plain("gateway") },
+    Suite { drivers: &[], shown: true, ..Suite::plain("interleaving") },
     Suite { drivers: &[], shown: true, ..Suite::plain("model") },
     Suite { drivers: &[], postgres: true, only_when_named: true, ..Suite::plain(UPGRADE) },
 ];

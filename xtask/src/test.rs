@@ -18,8 +18,8 @@ Runs every test, driver by driver, and closes with a table.
 Usage: cargo xtask test [flags]
 
   --driver <name>          only the suites of this driver: memory, rocksdb or postgres; repeatable
-  --suite <name>           only this suite: unit, doc, conformance, another file of tests/tests, or
-                           model; repeatable
+  --suite <name>           only this suite: unit, doc, conformance, model, interleaving, or
+                           another file of tests/tests; repeatable
   --postgres <source>      where Postgres comes from: url (KEYWARD_TEST_POSTGRES_URL, a superuser's),
                            docker, or local (the programs of Postgres that are installed here)
                            [default: the first of them that there is]
