@@ -14,6 +14,7 @@
 //! | [`client`], [`raw`] | requests, and bytes that no client library would send |
 //! | [`tenant`] | one workspace and the documented calls |
 //! | [`ledger`] | what clients know of keys before something fails |
+//! | [`history`] | what clients saw of keys on all nodes, and whether it may have happened |
 //! | [`tokens`], [`identity`] | callers' tokens, and an identity provider that signs them |
 //! | [`toy`] | a toy HTTP server, for what stands around Keyward |
 //! | [`wait`] | waiting for what must happen |
@@ -29,6 +30,7 @@ pub mod cluster;
 pub mod deployment;
 pub mod drivers;
 pub mod faulty;
+pub mod history;
 pub mod identity;
 pub mod launch;
 pub mod ledger;
