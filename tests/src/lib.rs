@@ -16,6 +16,7 @@
 //! | [`ledger`] | what clients know of keys before something fails |
 //! | [`history`] | what clients saw of keys on all nodes, and whether it may have happened |
 //! | [`tokens`], [`identity`] | callers' tokens, and an identity provider that signs them |
+//! | [`gateway`] | the documented gateways |
 //! | [`toy`] | a toy HTTP server, for what stands around Keyward |
 //! | [`wait`] | waiting for what must happen |
 //!
@@ -30,6 +31,7 @@ pub mod cluster;
 pub mod deployment;
 pub mod drivers;
 pub mod faulty;
+pub mod gateway;
 pub mod history;
 pub mod identity;
 pub mod launch;
