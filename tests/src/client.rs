@@ -49,6 +49,13 @@ impl Client {
     pub fn delete(&self, path: &str) -> Request {
         self.request("DELETE", path)
     }
+
+    /// The value of a metric without labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let body = self.get("/metrics").send().await.expect(200).body;
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        body.lines().find_map(value).unwrap_or_else(|| panic!("there is no {name}:\n{body}"))
+    }
 }
 
 /// A request that is being put together.

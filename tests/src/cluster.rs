@@ -169,6 +169,47 @@ impl Cluster {
         }
     }
 
+    /// Keeps a copy of the data. The server must be stopped.
+    pub fn back_up(&self) {
+        self.copy(&self.data(), &self.path().join("backup"));
+    }
+
+    /// Puts the copy back in place of the data. The server must be stopped.
+    pub fn restore(&self) {
+        self.copy(&self.path().join("backup"), &self.data());
+    }
+
+    fn copy(&self, from: &Path, to: &Path) {
+        assert!(self.postmaster.is_none(), "it is running");
+        if to.exists() {
+            std::fs::remove_dir_all(to).expect("the directory is ours");
+        }
+        finish(Command::new("cp").arg("--archive").args([from, to]));
+    }
+
+    /// Has a standby hear nothing more of its primary.
+    pub async fn leave_primary(&self) {
+        self.run(&["ALTER SYSTEM SET primary_conninfo = ''"]).await;
+        self.run(&["SELECT pg_reload_conf()"]).await;
+        eventually("the standby has left", async || {
+            self.number("SELECT count(*) FROM pg_stat_wal_receiver").await == 0
+        })
+        .await;
+    }
+
+    /// Makes a primary of a standby.
+    pub async fn promote(&self) {
+        self.run(&["SELECT pg_promote()"]).await;
+    }
+
+    /// Waits until a standby has all that its primary has now.
+    pub async fn catch_up_with(&self, primary: &Self) {
+        let written = "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint";
+        let replayed = "SELECT (pg_last_wal_replay_lsn() - '0/0')::bigint";
+        let written = primary.number(written).await;
+        eventually("the standby catches up", async || self.number(replayed).await >= written).await;
+    }
+
     /// Stops all processes of the server in their tracks (SIGSTOP): connections stay open, and nobody
     /// answers.
     pub fn pause(&self) {

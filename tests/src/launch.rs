@@ -128,6 +128,12 @@ impl Launch {
         }
     }
 
+    /// The same server on another store, or on another way to the same.
+    #[must_use]
+    pub fn moved_to(self, storage: Storage) -> Self {
+        Self { storage, ..self }
+    }
+
     /// Starts this binary instead of the one under test.
     #[must_use]
     pub fn binary(self, binary: PathBuf) -> Self {

@@ -32,6 +32,8 @@ struct Wires {
     to_client: AtomicI64,
     /// Connections end when this changes.
     generation: watch::Sender<u64>,
+    /// While this is true, connections stay open and nothing passes.
+    held: watch::Sender<bool>,
 }
 
 impl Proxy {
@@ -44,6 +46,7 @@ impl Proxy {
             to_server: AtomicI64::new(i64::MAX),
             to_client: AtomicI64::new(i64::MAX),
             generation: watch::Sender::new(0),
+            held: watch::Sender::new(false),
         });
         let inside = Arc::clone(&wires);
         tokio::spawn(async move {
@@ -66,8 +69,21 @@ impl Proxy {
         self.wires.left(direction).store(bytes, Ordering::SeqCst);
     }
 
+    /// Cuts every connection on which anything is sent, until [`Proxy::mend`].
+    pub fn cut(&self) {
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            self.cut_after(direction, 0);
+        }
+    }
+
+    /// Lets no byte pass until [`Proxy::mend`], and then all that were sent meanwhile.
+    pub fn hold(&self) {
+        self.wires.held.send_replace(true);
+    }
+
     /// Lets everything pass again.
     pub fn mend(&self) {
+        self.wires.held.send_replace(false);
         for direction in [Direction::ToServer, Direction::ToClient] {
             self.wires.left(direction).store(i64::MAX, Ordering::SeqCst);
         }
@@ -96,21 +112,30 @@ impl Wires {
         let (from_server, to_server) = server.split();
         // Whichever ends first ends the other.
         tokio::select! {
-            () = pump(from_client, to_server, self.left(Direction::ToServer)) => {}
-            () = pump(from_server, to_client, self.left(Direction::ToClient)) => {}
+            () = self.pump(from_client, to_server, Direction::ToServer) => {}
+            () = self.pump(from_server, to_client, Direction::ToClient) => {}
             _ = generation.changed() => {}
         }
     }
-}
 
-async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, left: &AtomicI64) {
-    let mut bytes = [0; 1 << 14];
-    while let Ok(length @ 1..) = from.read(&mut bytes).await {
-        let wanted = i64::try_from(length).expect("a buffer is not that long");
-        let passing = left.fetch_sub(wanted, Ordering::SeqCst).clamp(0, wanted);
-        let passing = usize::try_from(passing).expect("it is no less than nothing");
-        if to.write_all(&bytes[..passing]).await.is_err() || passing < length {
-            return;
+    async fn pump(
+        &self,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+        direction: Direction,
+    ) {
+        let mut held = self.held.subscribe();
+        let mut bytes = [0; 1 << 14];
+        while let Ok(length @ 1..) = from.read(&mut bytes).await {
+            if held.wait_for(|held| !held).await.is_err() {
+                return;
+            }
+            let wanted = i64::try_from(length).expect("a buffer is not that long");
+            let passing = self.left(direction).fetch_sub(wanted, Ordering::SeqCst).clamp(0, wanted);
+            let passing = usize::try_from(passing).expect("it is no less than nothing");
+            if to.write_all(&bytes[..passing]).await.is_err() || passing < length {
+                return;
+            }
         }
     }
 }

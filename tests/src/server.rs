@@ -129,8 +129,17 @@ impl Server {
 
     /// Asks it to end (SIGTERM), without waiting.
     pub fn ask_to_end(&mut self) {
-        let pid = self.pid();
-        kill_process(pid, Signal::TERM).expect("the server is running");
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops it in its tracks (SIGSTOP): its connections stay open, and nobody answers.
+    pub fn pause(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&mut self) {
+        self.signal(Signal::CONT);
     }
 
     /// Asks it to end (SIGTERM) and waits until it has.
@@ -146,9 +155,13 @@ impl Server {
 
     /// Ends it without a warning (SIGKILL), as a crash would.
     pub async fn kill(mut self) -> Ended {
-        let pid = self.pid();
-        kill_process(pid, Signal::KILL).expect("the server is running");
+        self.signal(Signal::KILL);
         self.finish().await
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        let pid = self.pid();
+        kill_process(pid, signal).expect("the server is running");
     }
 
     fn process(&mut self) -> &mut Process {
