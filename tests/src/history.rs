@@ -95,17 +95,16 @@ impl History {
     /// Notes a request to revoke a key, be it the first or a repeated one.
     pub fn deleted(&mut self, key: Key, span: Span, outcome: Outcome) {
         let life = &mut self.keys[key.0];
-        life.asked = earlier(life.asked, span.begun);
+        note(&mut life.asked, span.begun);
         if outcome == Outcome::Answered {
-            life.revoked = earlier(life.revoked, span.ended);
+            note(&mut life.revoked, span.ended);
         }
         self.deletions.push((span, outcome));
     }
 
     /// Notes that something else than a call may revoke this key from now on.
     pub fn threatened(&mut self, key: Key, begun: Duration) {
-        let life = &mut self.keys[key.0];
-        life.asked = earlier(life.asked, begun);
+        note(&mut self.keys[key.0].asked, begun);
     }
 
     /// Notes a verification.
@@ -172,8 +171,9 @@ impl History {
 /// Well within the time that a node may answer from memory by default.
 const PROMPTLY: Duration = Duration::from_millis(100);
 
-fn earlier(one: Option<Duration>, other: Duration) -> Option<Duration> {
-    Some(one.map_or(other, |one| one.min(other)))
+/// Keeps the earliest of the moments that are noted.
+fn note(earliest: &mut Option<Duration>, moment: Duration) {
+    *earliest = Some(earliest.map_or(moment, |earliest| earliest.min(moment)));
 }
 
 impl Life {

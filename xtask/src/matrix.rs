@@ -56,6 +56,11 @@ impl Suite {
 
 /// All suites that are not plain ones.
 const SUITES: &[Suite] = &[
+    Suite {
+        drivers: &[POSTGRES],
+        needs: &[Need::Postgres, Need::Nginx],
+        ..Suite::plain("cluster")
+    },
     Suite { drivers: &[], only_when_named: true, ..Suite::plain("compose") },
     Suite { drivers: &DURABLE, ..Suite::plain("copy") },
     Suite { drivers: &DURABLE, ..Suite::plain("crash") },
@@ -80,6 +85,8 @@ pub struct Selection {
     pub postgres: Vec<String>,
     /// The commit that [`UPGRADE`] upgrades from.
     pub previous: Option<String>,
+    /// Whether suites that have a long form are run in it.
+    pub long: bool,
 }
 
 impl Selection {
@@ -88,6 +95,10 @@ impl Selection {
         let mut selection = Self::default();
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
+            if argument == "--long" {
+                selection.long = true;
+                continue;
+            }
             let (flag, joined) = argument
                 .split_once('=')
                 .map_or((argument.as_str(), None), |(flag, value)| (flag, Some(value.to_owned())));
@@ -315,6 +326,13 @@ mod tests {
         assert!(selection(&["--verbose"]).is_err());
         let absent = selection(&["--suite", "absent"]).unwrap();
         assert!(absent.jobs(&Executables::default()).is_err());
+    }
+
+    #[test]
+    fn the_long_form_is_asked_for_by_a_flag_without_a_value() {
+        let long = selection(&["--long", "--suite", "cluster"]).unwrap();
+        assert!(long.long && long.wants(Some(POSTGRES), "cluster"));
+        assert!(!selection(&[]).unwrap().long);
     }
 
     #[test]

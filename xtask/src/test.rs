@@ -26,6 +26,7 @@ Usage: cargo xtask test [flags]
   --postgres-image <name>  what a container is made of
                            [default: KEYWARD_TEST_POSTGRES_IMAGE, else postgres:17]
   --previous <commit>      what the suite upgrade upgrades from [default: HEAD^]
+  --long                   the long form of the suite cluster: 10,000 revocations and more
 
 An ignored test, a suite without tests and a suite that takes longer than 15 minutes count as
 failed, and so does a test that cannot have what it needs. A suite that takes more than a checkout
@@ -46,6 +47,9 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     if selection.wants_previous() {
         let binary = previous::build(selection.previous.as_deref())?;
         environment.push(Variable::new("KEYWARD_PREVIOUS_BIN", binary));
+    }
+    if selection.long {
+        environment.push(Variable::new("KEYWARD_TEST_LONG", "yes"));
     }
     let executables = suite::build()?;
     let jobs = selection.jobs(&executables)?;
