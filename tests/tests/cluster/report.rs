@@ -7,7 +7,7 @@ use keyward_tests::history::{Figures, History, Rule};
 use crate::LEEWAY;
 
 /// Violations, as they are told at most.
-const TOLD: usize = 20;
+const TOLD: usize = 10;
 
 /// The judgement of a history.
 #[derive(Debug)]
