@@ -3,10 +3,11 @@
 use keyward_tests::cluster::Cluster;
 use keyward_tests::tenant::{KeyObject, Tenant};
 use keyward_tests::wait::eventually;
+use tokio::time::sleep;
 
 use crate::fleet::Fleet;
 use crate::load::Load;
-use crate::rounds;
+use crate::{WINDOW, rounds};
 
 /// What the nodes know when the newest change is lost.
 struct Known {
@@ -41,12 +42,14 @@ impl Known {
         epoch(&fleet.cluster).await
     }
 
-    /// Revokes the other key in a past in which the lost change was not made.
+    /// Revokes the other key in a past in which the lost change was not made, and waits until nobody
+    /// may rely on what was asked before.
     async fn revoke_instead(&self, cluster: &Cluster, lost_epoch: i64) {
         let id = self.instead.id;
         let update = format!("UPDATE keyward.api_keys SET status = 'revoked' WHERE id = '{id}'");
         cluster.run(&[&update]).await;
         assert_eq!(epoch(cluster).await, lost_epoch, "the number is taken again");
+        sleep(WINDOW).await;
     }
 
     /// No node believes what it remembers, from its first answer on: each says what the database says.
