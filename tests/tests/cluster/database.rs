@@ -122,22 +122,33 @@ async fn more_changes_at_once_than_a_node_hears_of_hide_none() {
     load.end().await.assert_strict();
 }
 
-/// The database's wall clock cannot be set here, but what comes of it can be done: changes that seem to
-/// be from a time to come, and newer ones that seem to be old and are given up before any node has heard
-/// of them.
+/// The database's wall clock cannot be set here, but what comes of it can be done: a change seems to be
+/// so old that it is given up, with all before it but the newest, before any node has heard of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_history_that_is_given_up_too_early_hides_nothing() {
     let fleet = Fleet::start().await;
     let load = Load::begin(&fleet);
+    let renamed = load.key().await.id;
     for _ in 0..rounds(6) {
-        let to_come = "UPDATE keyward.key_changes SET changed_at = changed_at + interval '2 h'";
-        let given_up = "DELETE FROM keyward.key_changes
-            WHERE epoch < (SELECT epoch FROM keyward.change_clock)";
-        fleet.cluster.run(&[to_come, given_up]).await;
+        let key = load.key().await;
+        load.threaten(&key);
+        let begun = load.recorder().now();
+        // All of this is one transaction.
+        let hidden = format!(
+            "{};
+            UPDATE keyward.api_keys SET name = name || '.' WHERE id = '{renamed}';
+            DELETE FROM keyward.key_changes
+            WHERE epoch < (SELECT epoch FROM keyward.change_clock)",
+            revoke_in_sql(&key)
+        );
+        fleet.cluster.run(&[&hidden]).await;
+        wait_and_promise(&load, &key, begun).await;
         load.revoke(10).await;
     }
     load.end().await.assert_strict().assert_calm();
-    assert!(fleet.metric("keyward_history_resets_total").await > 0.0, "it was noticed");
+    for tenant in &fleet.tenants {
+        assert!(tenant.client().metric("keyward_history_resets_total").await > 0.0);
+    }
     fleet.assert_serves().await;
 }
 
