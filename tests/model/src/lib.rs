@@ -105,11 +105,14 @@ impl Strictness {
         self.without != Some(rule)
     }
 
-    /// Whether machines are suspended. Where the clock counts it, a suspended machine is one that
-    /// takes no steps for a while, which the search has in any case; it is spared where another rule
-    /// is missing.
+    /// Whether machines are suspended. What is found without some other rule is found without that.
     fn suspends(&self) -> bool {
         matches!(self.without, None | Some(Rule::SuspensionCounts))
+    }
+
+    /// Whether the window is changed. The same goes for that.
+    fn changes_windows(&self) -> bool {
+        matches!(self.without, None | Some(Rule::NodesShrinkFirst))
     }
 }
 

@@ -153,7 +153,7 @@ impl Store {
     }
 
     pub fn steps(&self, model: &Strictness) -> Vec<StoreStep> {
-        let mut steps = Vec::new();
+        let mut steps = Vec::with_capacity(8);
         let free = !model.has(Rule::LockedClock) || !self.locked();
         match self.other {
             Other::Idle if free => steps.push(StoreStep::OtherBegins),
@@ -171,21 +171,26 @@ impl Store {
             Delete::Died => steps.push(StoreStep::DeleteIsRepeated),
             _ => {}
         }
-        if free && self.windows != Windows::Open {
-            steps.push(StoreStep::WindowOpens);
-        }
-        match self.windows {
-            Windows::Open if free && model.has(Rule::NodesShrinkFirst) => {
-                steps.push(StoreStep::NodesWindowCloses);
-            }
-            Windows::Open if free => steps.push(StoreStep::BothWindowsClose),
-            Windows::Closing { left: 0 } if free => steps.push(StoreStep::BarrierWindowCloses),
-            _ => {}
+        if free && model.changes_windows() {
+            steps.extend(self.steps_of_the_windows(model));
         }
         if self.may_fail_over() {
             steps.push(StoreStep::FailsOver);
         }
         steps
+    }
+
+    fn steps_of_the_windows(&self, model: &Strictness) -> Vec<StoreStep> {
+        match self.windows {
+            Windows::Open if model.has(Rule::NodesShrinkFirst) => {
+                vec![StoreStep::NodesWindowCloses]
+            }
+            Windows::Open => vec![StoreStep::BothWindowsClose],
+            Windows::Closing { left: 0 } => {
+                vec![StoreStep::WindowOpens, StoreStep::BarrierWindowCloses]
+            }
+            Windows::Closing { .. } | Windows::Closed => vec![StoreStep::WindowOpens],
+        }
     }
 
     /// A revocation that must outlive the loss of a machine is replicated synchronously, and so is a

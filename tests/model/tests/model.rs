@@ -11,7 +11,7 @@ const DEPTH: usize = 30;
 
 /// The random walks, and how many states each set of them visits.
 const SEEDS: [u64; 4] = [1, 2, 3, 4];
-const STATES_WALKED: usize = 4_000_000;
+const STATES_WALKED: usize = 2_000_000;
 
 #[test]
 fn with_all_rules_the_promise_is_kept() {
