@@ -307,5 +307,7 @@ async fn first_of<T>(work: impl Future<Output = T>, end: impl Future) -> Option<
     .await
 }
 
+// Named, because rustfmt looks for it from the package that compiles this file a second time as well.
 #[cfg(test)]
+#[path = "freshness/tests.rs"]
 mod tests;
