@@ -17,7 +17,7 @@ async fn the_window_is_changed_under_load_and_nothing_revoked_is_accepted() {
     let url = fleet.cluster.url();
     for window in ["1s", "50ms", "600ms", "0s", "250ms"] {
         load.revoke(10).await;
-        let ended = keyward(&["window", "--storage", &url, "set", window]).await;
+        let ended = keyward(&["window", "set", window, "--storage", &url]).await;
         assert!(ended.status.success(), "{ended}");
         load.revoke(rounds(20)).await;
     }
