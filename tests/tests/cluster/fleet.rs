@@ -21,9 +21,9 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Nodes with the default window.
+    /// Nodes with the window that users get.
     pub async fn start() -> Self {
-        Self::on(Cluster::start().await, |launch| launch).await
+        Self::with_window("250ms").await
     }
 
     /// Nodes with the window that this initialises the empty database with.
