@@ -1,12 +1,16 @@
 //! A TCP proxy that cuts connections when it is told to.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::tokens;
 
 /// Where bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +36,10 @@ struct Wires {
     to_client: AtomicI64,
     /// Connections end when this changes.
     generation: watch::Sender<u64>,
-    /// While this is true, connections stay open and nothing passes.
-    held: watch::Sender<bool>,
+    /// In these directions connections stay open and nothing passes.
+    held: watch::Sender<&'static [Direction]>,
+    /// The longest time, in milliseconds, by which anything is late.
+    late: AtomicU64,
 }
 
 impl Proxy {
@@ -46,7 +52,8 @@ impl Proxy {
             to_server: AtomicI64::new(i64::MAX),
             to_client: AtomicI64::new(i64::MAX),
             generation: watch::Sender::new(0),
-            held: watch::Sender::new(false),
+            held: watch::Sender::new(&[]),
+            late: AtomicU64::new(0),
         });
         let inside = Arc::clone(&wires);
         tokio::spawn(async move {
@@ -78,12 +85,25 @@ impl Proxy {
 
     /// Lets no byte pass until [`Proxy::mend`], and then all that were sent meanwhile.
     pub fn hold(&self) {
-        self.wires.held.send_replace(true);
+        self.wires.held.send_replace(&[Direction::ToServer, Direction::ToClient]);
     }
 
-    /// Lets everything pass again.
+    /// Lets the server hear everything, and nobody hear the server until [`Proxy::mend`].
+    pub fn hold_answers(&self) {
+        self.wires.held.send_replace(&[Direction::ToClient]);
+    }
+
+    /// Has everything be late by some time up to this, each connection by another one each time, so
+    /// that what one is asked first is not what is answered first.
+    pub fn make_late(&self, longest: Duration) {
+        let longest = u64::try_from(longest.as_millis()).expect("nobody waits that long");
+        self.wires.late.store(longest, Ordering::SeqCst);
+    }
+
+    /// Lets everything pass again, in time.
     pub fn mend(&self) {
-        self.wires.held.send_replace(false);
+        self.wires.held.send_replace(&[]);
+        self.make_late(Duration::ZERO);
         for direction in [Direction::ToServer, Direction::ToClient] {
             self.wires.left(direction).store(i64::MAX, Ordering::SeqCst);
         }
@@ -127,7 +147,12 @@ impl Wires {
         let mut held = self.held.subscribe();
         let mut bytes = [0; 1 << 14];
         while let Ok(length @ 1..) = from.read(&mut bytes).await {
-            if held.wait_for(|held| !held).await.is_err() {
+            let late = self.late.load(Ordering::SeqCst);
+            if late > 0 {
+                let random = u64::from(u16::from_le_bytes(tokens::random()));
+                sleep(Duration::from_millis(random % late)).await;
+            }
+            if held.wait_for(|held| !held.contains(&direction)).await.is_err() {
                 return;
             }
             let wanted = i64::try_from(length).expect("a buffer is not that long");

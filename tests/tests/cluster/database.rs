@@ -7,7 +7,7 @@ use keyward_tests::wait::eventually;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use tokio::time::sleep;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, judgement};
 use crate::load::{Load, Shown, below};
 use crate::{WINDOW, rounds};
 
@@ -92,7 +92,7 @@ async fn a_revocation_typed_in_sql_holds_on_all_nodes_after_the_window() {
     fleet.cluster.run(&["UPDATE keyward.api_keys SET status = 'revoked'"]).await;
     sleep(WINDOW).await;
     for tenant in &fleet.tenants {
-        assert_eq!(tenant.auth(idle.raw()).await, 401);
+        assert_eq!(judgement(tenant, &idle).await, 401);
     }
 }
 

@@ -18,10 +18,7 @@ use uuid::Uuid;
 use crate::fleet::Fleet;
 use crate::report::Report;
 
-/// Keys at a time.
-const LIVES: usize = 32;
-/// Connections on which each node is asked without a break but this.
-const VERIFIERS: usize = 4;
+/// Connections on which each node is asked take no more rest than this.
 const BREATH: Duration = Duration::from_millis(1);
 /// Clients do not wait longer for a change. They hang up, and ask another node.
 const HANG_UP: Duration = Duration::from_secs(3);
@@ -39,6 +36,12 @@ pub struct Load {
 impl Load {
     /// Sets the clients to work on all nodes.
     pub fn begin(fleet: &Fleet) -> Self {
+        Self::with(fleet, 32, 4)
+    }
+
+    /// Clients that have so many keys at a time, and so many connections to each node on which they
+    /// show them.
+    pub fn with(fleet: &Fleet, lives: usize, verifiers: usize) -> Self {
         let clients = Arc::new(Clients {
             tenants: fleet.tenants.clone(),
             recorder: Recorder::new(),
@@ -48,11 +51,11 @@ impl Load {
         });
         let mut tasks = JoinSet::new();
         for node in 0..fleet.tenants.len() {
-            for _ in 0..VERIFIERS {
+            for _ in 0..verifiers {
                 tasks.spawn(Arc::clone(&clients).verify_all(node));
             }
         }
-        for _ in 0..LIVES {
+        for _ in 0..lives {
             tasks.spawn(Arc::clone(&clients).live());
         }
         Self { clients, tasks }

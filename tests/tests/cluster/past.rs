@@ -1,11 +1,11 @@
 //! A database whose past is another one than the nodes have seen.
 
 use keyward_tests::cluster::Cluster;
-use keyward_tests::tenant::{KeyObject, Tenant};
+use keyward_tests::tenant::KeyObject;
 use keyward_tests::wait::eventually;
 use tokio::time::sleep;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, judgement, revoke};
 use crate::load::Load;
 use crate::{WINDOW, rounds};
 
@@ -23,7 +23,7 @@ impl Known {
     async fn by(fleet: &Fleet) -> Self {
         // A change that stays, so that there is one to be found before the lost one.
         let before = fleet.remembered_key("revoked before").await;
-        fleet.tenant().revoke(before.id).await;
+        revoke(fleet.tenant(), &before).await;
         Self {
             kept: fleet.remembered_key("kept").await,
             lost: fleet.remembered_key("lost").await,
@@ -33,11 +33,11 @@ impl Known {
 
     /// Makes the change that is going to be lost, and has all nodes see it.
     async fn revoke_lost(&self, fleet: &Fleet) -> i64 {
-        fleet.tenant().revoke(self.lost.id).await;
+        revoke(fleet.tenant(), &self.lost).await;
         for tenant in &fleet.tenants {
-            assert_eq!(tenant.auth(self.lost.raw()).await, 401);
-            assert_eq!(tenant.auth(self.kept.raw()).await, 200);
-            assert_eq!(tenant.auth(self.instead.raw()).await, 200);
+            assert_eq!(judgement(tenant, &self.lost).await, 401);
+            assert_eq!(judgement(tenant, &self.kept).await, 200);
+            assert_eq!(judgement(tenant, &self.instead).await, 200);
         }
         epoch(&fleet.cluster).await
     }
@@ -55,9 +55,9 @@ impl Known {
     /// No node believes what it remembers, from its first answer on: each says what the database says.
     async fn assert_forgotten(&self, fleet: &Fleet) {
         for tenant in &fleet.tenants {
-            assert_eq!(answered(tenant, &self.instead).await, 401);
-            assert_eq!(answered(tenant, &self.lost).await, 200);
-            assert_eq!(answered(tenant, &self.kept).await, 200);
+            assert_eq!(judgement(tenant, &self.instead).await, 401);
+            assert_eq!(judgement(tenant, &self.lost).await, 200);
+            assert_eq!(judgement(tenant, &self.kept).await, 200);
         }
         for tenant in &fleet.tenants {
             let resets = tenant.client().metric("keyward_history_resets_total").await;
@@ -65,17 +65,6 @@ impl Known {
         }
         fleet.assert_serves().await;
     }
-}
-
-/// The first answer that is one.
-async fn answered(tenant: &Tenant, key: &KeyObject) -> u16 {
-    let mut status = 503;
-    eventually("the node has an answer", async || {
-        status = tenant.auth(key.raw()).await;
-        status != 503
-    })
-    .await;
-    status
 }
 
 async fn epoch(cluster: &Cluster) -> i64 {
