@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyward_tests::client::Answer;
+use keyward_tests::client::{Answer, Client};
 use keyward_tests::cluster::Cluster;
 use keyward_tests::launch::{Launch, Storage};
 use keyward_tests::proxy::Proxy;
@@ -59,6 +59,24 @@ impl Fleet {
         for proxy in &self.proxies {
             proxy.turn_to(other.address());
         }
+    }
+
+    /// Puts a proxy in front of each node, so that clients find whoever takes its place.
+    pub async fn front(&mut self) -> Vec<Proxy> {
+        let mut fronts = Vec::new();
+        for (tenant, node) in self.tenants.iter_mut().zip(&self.nodes) {
+            let front = Proxy::of(node.address()).await;
+            *tenant = tenant.on(Client::new(front.address()));
+            fronts.push(front);
+        }
+        fronts
+    }
+
+    /// Starts another node in the place of one, which is killed then.
+    pub async fn replace(&mut self, node: usize) {
+        let launch = self.nodes[node].launch().clone();
+        let other = launch.start().await;
+        std::mem::replace(&mut self.nodes[node], other).kill().await;
     }
 
     /// The caller at the first node.

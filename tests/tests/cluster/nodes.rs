@@ -45,6 +45,23 @@ async fn nodes_that_stutter_accept_nothing_that_was_revoked() {
     fleet.assert_serves().await;
 }
 
+/// A new node knows nothing, neither keys nor what has become of them, and is asked from its first
+/// moment on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_take_the_place_of_others_accept_nothing_that_was_revoked() {
+    let mut fleet = Fleet::start().await;
+    let fronts = fleet.front().await;
+    let load = Load::begin(&fleet);
+    for round in 0..rounds(9) {
+        load.revoke(10).await;
+        fleet.replace(round % NODES).await;
+        fronts[round % NODES].turn_to(fleet.nodes[round % NODES].address());
+    }
+    load.revoke(10).await;
+    load.end().await.assert_strict();
+    fleet.assert_serves().await;
+}
+
 /// The first has committed and answered nobody. The second finds nothing left to do, and yet must not
 /// answer while nodes may remember.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

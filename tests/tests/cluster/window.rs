@@ -11,19 +11,41 @@ use crate::fleet::{Fleet, NODES, judgement};
 use crate::load::Load;
 use crate::{LEEWAY, WINDOW, rounds};
 
+/// A node is stopped meanwhile, and so does not hear of the new window before it goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_window_is_changed_under_load_and_nothing_revoked_is_accepted() {
-    let fleet = Fleet::start().await;
+    let mut fleet = Fleet::start().await;
     let load = Load::begin(&fleet);
-    let url = fleet.cluster.url();
-    for window in ["1s", "50ms", "600ms", "0s", "250ms"] {
+    for (round, window) in ["1s", "50ms", "600ms", "0s", "250ms"].into_iter().enumerate() {
         load.revoke(10).await;
-        let ended = keyward(&["window", "set", window, "--storage", &url]).await;
-        assert!(ended.status.success(), "{ended}");
+        let stopped = round % NODES;
+        fleet.nodes[stopped].pause();
+        set_window(&fleet, window).await.expect("nobody else changes it");
+        fleet.nodes[stopped].resume();
         load.revoke(rounds(20)).await;
     }
     let report = load.end().await;
-    report.assert_strict().assert_calm().assert_deleted_within(Duration::from_secs(1));
+    report.assert_strict().assert_deleted_within(Duration::from_secs(1));
+}
+
+/// Each makes it another one, and waits for what may still rely on the one before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_window_is_changed_from_two_sides_and_nothing_revoked_is_accepted() {
+    let fleet = Fleet::start().await;
+    let load = Load::begin(&fleet);
+    for (one, other) in [("50ms", "500ms"), ("400ms", "0s"), ("100ms", "20ms")] {
+        let _at_most_one_is_told_of_the_other =
+            tokio::join!(set_window(&fleet, one), set_window(&fleet, other));
+        load.revoke(rounds(20)).await;
+    }
+    load.end().await.assert_strict().assert_calm();
+}
+
+/// Sets it as an operator does, or says what came of it.
+async fn set_window(fleet: &Fleet, window: &str) -> Result<(), String> {
+    let url = fleet.cluster.url();
+    let ended = keyward(&["window", "set", window, "--storage", &url]).await;
+    if ended.status.success() { Ok(()) } else { Err(ended.to_string()) }
 }
 
 /// They share commits and wait side by side, and nobody holds a connection while waiting.
