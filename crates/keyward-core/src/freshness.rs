@@ -23,7 +23,7 @@ use std::time::Duration;
 use crate::cache::RecordCache;
 use crate::clock::{Reading, Timer};
 use crate::proof::Proof;
-use crate::store::{KeyStore, Mark, News, Poll, StoreError};
+use crate::store::{KeyStore, Mark, News, Poll, StoreError, Windows};
 use crate::sync::Event;
 
 /// Time between two polls of a node that verifies nothing.
@@ -81,6 +81,8 @@ pub struct Freshness {
     timer: Arc<dyn Timer>,
     patience: Duration,
     proof: Proof,
+    /// The barrier's window that the newest poll told of, in nanoseconds.
+    barrier: AtomicU64,
     /// Whether a verification relied on the proof since the newest poll was sent.
     used: AtomicBool,
     /// The latest arrival of those who found no proof.
@@ -102,6 +104,7 @@ impl Freshness {
             timer,
             patience,
             proof: Proof::default(),
+            barrier: AtomicU64::new(0),
             used: AtomicBool::new(false),
             wanted_since: AtomicU64::new(0),
             wanted: Event::new(),
@@ -162,7 +165,7 @@ impl Freshness {
 
     /// How long a change that narrows a key waits, as the newest poll has it.
     pub fn barrier(&self) -> Duration {
-        barrier(self.proof.window())
+        barrier(Duration::from_nanos(self.barrier.load(Ordering::Relaxed)))
     }
 
     /// What was counted so far.
@@ -281,9 +284,12 @@ impl Follower {
         if applied == Applied::Reset && due.after.is_some() {
             self.freshness.resets.fetch_add(1, Ordering::Relaxed);
         }
-        self.outcome = Outcome::Applied { window: poll.window };
+        let Windows { node, barrier } = poll.windows;
+        self.outcome = Outcome::Applied { window: node };
         self.freshness.applied.fetch_add(1, Ordering::Relaxed);
-        self.freshness.proof.publish(due.sent, poll.window);
+        let barrier = barrier.as_nanos().try_into().unwrap_or(u64::MAX);
+        self.freshness.barrier.store(barrier, Ordering::Relaxed);
+        self.freshness.proof.publish(due.sent, node);
         self.freshness.published.notify(usize::MAX);
         applied
     }

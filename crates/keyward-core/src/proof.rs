@@ -49,12 +49,6 @@ impl Proof {
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Acquire)
     }
-
-    /// How long the poll serves from when it was sent.
-    pub fn window(&self) -> Duration {
-        let (until, sent) = (self.until.load(Ordering::Acquire), self.sent());
-        Duration::from_nanos(until.saturating_sub(sent))
-    }
 }
 
 #[cfg(test)]

@@ -116,8 +116,8 @@ pub struct Poll {
     pub newest: Option<Mark>,
     /// What has changed.
     pub news: News,
-    /// How long nodes may rely on a poll from when it was sent, see [`Windows`].
-    pub window: Duration,
+    /// How long nodes may rely on it, from when it was sent.
+    pub windows: Windows,
 }
 
 /// What has changed since a mark.

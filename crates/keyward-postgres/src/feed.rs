@@ -40,6 +40,7 @@ struct Row {
     newest: i64,
     newest_nonce: Option<Uuid>,
     node_window_ms: i32,
+    barrier_window_ms: i32,
     standby: bool,
     epoch: Option<i64>,
     nonce: Option<Uuid>,
@@ -70,7 +71,7 @@ impl Feed {
         });
         let (connection, poll) = asked.await.unwrap_or(Err(Fault::Late))?;
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        *line = Line { connection: Some(connection), window: poll.window };
+        *line = Line { connection: Some(connection), window: poll.windows.node };
         Ok(poll)
     }
 
@@ -90,7 +91,7 @@ async fn ask(connection: &mut PgConnection, after: Option<Mark>) -> Result<Poll,
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT clock.epoch AS newest, newest.nonce AS "newest_nonce?", node_window_ms,
-               pg_is_in_recovery() AS "standby!", change.epoch AS "epoch?",
+               barrier_window_ms, pg_is_in_recovery() AS "standby!", change.epoch AS "epoch?",
                change.nonce AS "nonce?", change.digest AS "digest?"
         FROM keyward.change_clock AS clock
         LEFT JOIN keyward.key_changes AS newest ON newest.epoch = clock.epoch
@@ -113,8 +114,8 @@ async fn ask(connection: &mut PgConnection, after: Option<Mark>) -> Result<Poll,
         return Err(Fault::Refused(unavailable("the server is a standby")));
     }
     let newest = first.newest_nonce.and_then(|nonce| mark(first.newest, nonce));
-    let window = milliseconds(first.node_window_ms);
-    Ok(Poll { newest, news: news(after, &rows), window })
+    let windows = windows_of(first.node_window_ms, first.barrier_window_ms);
+    Ok(Poll { newest, news: news(after, &rows), windows })
 }
 
 /// What the rows of a poll say has changed after `after`. The history is the one that is known if it
@@ -134,9 +135,10 @@ fn mark(epoch: i64, nonce: Uuid) -> Option<Mark> {
     Some(Mark { epoch: epoch.try_into().ok()?, nonce: nonce.into_bytes() })
 }
 
-/// The schema keeps windows positive.
-fn milliseconds(window: i32) -> Duration {
-    Duration::from_millis(window.max(0).unsigned_abs().into())
+/// Windows in milliseconds, which the schema keeps positive.
+fn windows_of(node: i32, barrier: i32) -> Windows {
+    let time = |window: i32| Duration::from_millis(window.max(0).unsigned_abs().into());
+    Windows { node: time(node), barrier: time(barrier) }
 }
 
 /// The windows as they are.
@@ -148,10 +150,7 @@ pub async fn windows(connections: &Connections) -> Result<Windows, StoreError> {
             Box::pin(query.fetch_one(connection))
         })
         .await?;
-    Ok(Windows {
-        node: milliseconds(windows.node_window_ms),
-        barrier: milliseconds(windows.barrier_window_ms),
-    })
+    Ok(windows_of(windows.node_window_ms, windows.barrier_window_ms))
 }
 
 /// Makes the window what it is to be, and the barrier no shorter than either.
@@ -177,10 +176,7 @@ pub async fn begin_window(
             })
         })
         .await?;
-    let windows = Windows {
-        node: milliseconds(begun.node_window_ms),
-        barrier: milliseconds(begun.barrier_window_ms),
-    };
+    let windows = windows_of(begun.node_window_ms, begun.barrier_window_ms);
     Ok(WindowChange { windows, nonce: begun.windows_nonce.into_bytes() })
 }
 
@@ -248,6 +244,7 @@ mod tests {
             newest: 0,
             newest_nonce: None,
             node_window_ms: 0,
+            barrier_window_ms: 0,
             standby: false,
             epoch: Some(epoch),
             nonce: Some(nonce),

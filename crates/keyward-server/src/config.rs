@@ -1,4 +1,5 @@
-//! The command line. Every flag has an environment twin.
+//! The command line. Every flag has an environment twin. What only one of the short commands takes
+//! stands beside that command.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -9,9 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use keyward_core::id::{AccountId, WorkspaceId};
 use zeroize::Zeroizing;
 
+use crate::command::copy::CopyOptions;
+use crate::command::token::TokenOptions;
+use crate::command::window::WindowAction;
 use crate::drivers::Storage;
 use crate::token::{ClaimNames, Secrets};
 
@@ -292,140 +295,11 @@ pub struct LimitOptions {
     pub request_timeout: Duration,
 }
 
-/// Flags of `keyward token`.
-#[derive(Debug, Args)]
-pub struct TokenOptions {
-    /// Workspace that the token is for; may be repeated.
-    #[arg(
-        long = "workspace",
-        env = "KEYWARD_WORKSPACE",
-        value_name = "UUID",
-        value_delimiter = ',',
-        required = true
-    )]
-    pub workspaces: Vec<WorkspaceId>,
-
-    /// Account that it acts for; one fixed account when left out.
-    #[arg(long, env = "KEYWARD_ACCOUNT", value_name = "UUID")]
-    pub account: Option<AccountId>,
-
-    /// Scope that it has; may be repeated, or several with spaces between them. Left out:
-    /// `api_keys:read` and `api_keys:write`.
-    #[arg(long = "scope", env = "KEYWARD_SCOPE", value_name = "SCOPE")]
-    pub scopes: Vec<String>,
-
-    /// How long it is good for.
-    #[arg(long, env = "KEYWARD_TTL", value_name = "TIME", default_value = "1h", value_parser = time)]
-    pub ttl: Duration,
-
-    #[command(flatten)]
-    pub secret: SecretOptions,
-
-    /// The storage whose own secret signs it, where no secret is given. It is not opened, so this
-    /// works beside a running server.
-    #[command(flatten)]
-    pub storage: StorageOption,
-}
-
-/// Flags of `keyward copy`.
-#[derive(Debug, Args)]
-pub struct CopyOptions {
-    /// The storage that the keys are in. It is sealed, and after a successful copy stays so: it
-    /// verifies keys and takes no changes. After a failed one it takes changes again.
-    #[arg(
-        long,
-        env = "KEYWARD_COPY_FROM",
-        hide_env_values = true,
-        value_name = "URL",
-        required_unless_present = "from_file",
-        conflicts_with = "from_file"
-    )]
-    from: Option<String>,
-
-    /// File that holds that URL.
-    #[arg(long, env = "KEYWARD_COPY_FROM_FILE", value_name = "FILE")]
-    from_file: Option<PathBuf>,
-
-    /// The storage that they are to be in. Nodes may be using it already.
-    #[arg(
-        long,
-        env = "KEYWARD_COPY_TO",
-        hide_env_values = true,
-        value_name = "URL",
-        required_unless_present_any = ["to_file", "unseal"],
-        conflicts_with = "to_file"
-    )]
-    to: Option<String>,
-
-    /// File that holds that URL.
-    #[arg(long, env = "KEYWARD_COPY_TO_FILE", value_name = "FILE")]
-    to_file: Option<PathBuf>,
-
-    /// Copy into a storage that has other keys too, and keep those.
-    #[arg(long, env = "KEYWARD_COPY_MERGE")]
-    pub merge: bool,
-
-    /// Print what was done as one JSON object.
-    #[arg(long, env = "KEYWARD_COPY_JSON")]
-    pub json: bool,
-
-    /// Copy nothing, and unseal the storage: it takes changes again. For going back to it, and for
-    /// when a copy was killed.
-    #[arg(long, env = "KEYWARD_COPY_UNSEAL", conflicts_with_all = ["to", "to_file"])]
-    unseal: bool,
-}
-
-impl CopyOptions {
-    /// The storage to copy from, or to unseal.
-    pub fn source(&self) -> anyhow::Result<Storage> {
-        let given = self.from.as_deref().unwrap_or_default();
-        Storage::parse(&url(given, self.from_file.as_deref())?).context("--from")
-    }
-
-    /// The storage to copy to; `None` where the source is to be unsealed.
-    pub fn target(&self) -> anyhow::Result<Option<Storage>> {
-        if self.unseal {
-            return Ok(None);
-        }
-        let given = self.to.as_deref().unwrap_or_default();
-        Storage::parse(&url(given, self.to_file.as_deref())?).context("--to").map(Some)
-    }
-}
-
-/// What `keyward window` does about the window.
-#[derive(Debug, Subcommand)]
-pub enum WindowAction {
-    /// Print how long nodes may answer from memory.
-    Show(WindowOptions),
-    /// Make it this long, while nodes run. A longer one holds at once; for a shorter one, revocations
-    /// wait as long as before until the old one has passed, and so does this command.
-    Set {
-        /// 0s to 60s. With 0s every verification asks Postgres what has changed, together with those
-        /// that come in meanwhile, and revocations answer at once.
-        #[arg(value_name = "TIME", value_parser = window)]
-        window: Duration,
-
-        #[command(flatten)]
-        options: WindowOptions,
-    },
-}
-
-/// Flags of `keyward window show` and `keyward window set`.
-#[derive(Debug, Args)]
-pub struct WindowOptions {
-    #[command(flatten)]
-    pub storage: StorageOption,
-
-    /// Print the windows as one JSON object.
-    #[arg(long, env = "KEYWARD_WINDOW_JSON")]
-    pub json: bool,
-}
-
 /// The longest window.
 const MAX_WINDOW: Duration = Duration::from_mins(1);
 
 /// A window: a time with its unit, in whole milliseconds.
-fn window(text: &str) -> anyhow::Result<Duration> {
+pub fn window(text: &str) -> anyhow::Result<Duration> {
     let window =
         humantime::parse_duration(text).context("a window is a number and a unit: 250ms")?;
     if window > MAX_WINDOW || window.subsec_nanos() % 1_000_000 != 0 {
@@ -435,7 +309,7 @@ fn window(text: &str) -> anyhow::Result<Duration> {
 }
 
 /// A time with its unit, such as `500ms`, `10s` or `1h`; never zero.
-fn time(text: &str) -> anyhow::Result<Duration> {
+pub fn time(text: &str) -> anyhow::Result<Duration> {
     let time = humantime::parse_duration(text).context("a time is a number and a unit: 10s, 1h")?;
     if time.is_zero() {
         bail!("a time is longer than nothing");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use keyward_core::clock::{Reading, Timer as _};
-use keyward_core::store::{News, Poll};
+use keyward_core::store::{News, Poll, Windows};
 use keyward_test_interleaving::cache::RecordCache;
 use keyward_test_interleaving::freshness::{Follower, Freshness};
 use keyward_test_interleaving::proof::Proof;
@@ -18,6 +18,8 @@ use shuttle::thread;
 /// Records for which a cell has one shard, and for which it has all of them.
 const SMALL: usize = 8;
 const LARGE: usize = 4096;
+
+const NO_WINDOW: Windows = Windows { node: Duration::ZERO, barrier: Duration::ZERO };
 
 /// What takes a revoked record out of the cell.
 type Eviction = fn(&RecordCache);
@@ -149,7 +151,7 @@ fn poll_against_verification(news: News, verify: Verification) -> bool {
         let cell = Arc::clone(&cell);
         thread::spawn(move || cell.fill(&digest(0), &ticket, record))
     };
-    follower.apply(due, &Poll { newest: None, news, window: Duration::ZERO });
+    follower.apply(due, &Poll { newest: None, news, windows: NO_WINDOW });
 
     let accepted = verifier.join().expect("the verification ends");
     filler.join().expect("the fill ends");
@@ -228,7 +230,7 @@ fn whoever_waits_for_a_proof_is_woken_by_the_next_poll() {
         let cell = Arc::new(RecordCache::new(SMALL));
         let freshness = Arc::new(Freshness::new(Arc::new(Looks::default()), Duration::MAX));
         let mut follower = Follower::new(Arc::clone(&freshness), cell);
-        let poll = || Poll { newest: None, news: News::Anything, window: Duration::ZERO };
+        let poll = || Poll { newest: None, news: News::Anything, windows: NO_WINDOW };
         // The first poll is always due.
         let due = block_on(follower.due());
         follower.apply(due, &poll());

@@ -116,7 +116,7 @@ pub async fn a_window_grows_at_once_and_a_barrier_shrinks_when_it_is_finished(
         let change = feed.begin_window(window).await.unwrap();
         assert_eq!((change.windows.node, change.windows.barrier), (window, barrier));
         assert_eq!(feed.windows().await.unwrap(), change.windows);
-        assert_eq!(feed.poll(None).await.unwrap().window, window);
+        assert_eq!(feed.poll(None).await.unwrap().windows, change.windows);
     }
     let overtaken = feed.begin_window(none).await.unwrap();
     let change = feed.begin_window(short).await.unwrap();

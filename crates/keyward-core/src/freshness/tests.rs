@@ -68,7 +68,8 @@ fn digest(n: u8) -> KeyDigest {
 }
 
 fn news(news: News, window: Duration) -> Poll {
-    Poll { newest: Some(MARK), news, window }
+    let windows = Windows { node: window, barrier: window };
+    Poll { newest: Some(MARK), news, windows }
 }
 
 fn nothing() -> Poll {

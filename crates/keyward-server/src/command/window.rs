@@ -3,11 +3,41 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
 use keyward_core::freshness::barrier;
 use keyward_core::store::{ChangeFeed, KeyStore, WindowChange, Windows};
 use serde::Serialize;
 
-use crate::config::{DatabaseOptions, WindowAction};
+use crate::config::{DatabaseOptions, StorageOption, window};
+
+/// What `keyward window` does about the window.
+#[derive(Debug, Subcommand)]
+pub enum WindowAction {
+    /// Print how long nodes may answer from memory.
+    Show(WindowOptions),
+    /// Make it this long, while nodes run. A longer one holds at once; for a shorter one, revocations
+    /// wait as long as before until the old one has passed, and so does this command.
+    Set {
+        /// 0s to 60s. With 0s every verification asks Postgres what has changed, together with those
+        /// that come in meanwhile, and revocations answer at once.
+        #[arg(value_name = "TIME", value_parser = window)]
+        window: Duration,
+
+        #[command(flatten)]
+        options: WindowOptions,
+    },
+}
+
+/// Flags of `keyward window show` and `keyward window set`.
+#[derive(Debug, Args)]
+pub struct WindowOptions {
+    #[command(flatten)]
+    pub storage: StorageOption,
+
+    /// Print the windows as one JSON object.
+    #[arg(long, env = "KEYWARD_WINDOW_JSON")]
+    pub json: bool,
+}
 
 /// One question at a time, and patience with a busy database.
 const DATABASE: DatabaseOptions = DatabaseOptions {

@@ -10,6 +10,7 @@
 //! After that the source stays sealed: whoever goes on using it by mistake is told so. After
 //! anything else it is unsealed, also where an earlier copy had sealed it and was killed.
 
+mod options;
 mod pairs;
 mod progress;
 
@@ -23,9 +24,10 @@ use keyward_core::freshness::outlast_windows;
 use keyward_core::store::{Imported, KeyStore, StoreError};
 use serde::Serialize;
 
+pub use self::options::CopyOptions;
 use self::pairs::{Pair, Pairs, Walk, merged};
 use self::progress::Progress;
-use crate::config::{CopyOptions, DatabaseOptions};
+use crate::config::DatabaseOptions;
 use crate::drivers::Storage;
 use crate::serve::stop_signal;
 use crate::timer::SystemTimer;
