@@ -59,6 +59,7 @@ const SUITES: &[Suite] = &[
     Suite {
         drivers: &[POSTGRES],
         needs: &[Need::Postgres, Need::Nginx],
+        shown: true,
         ..Suite::plain("cluster")
     },
     Suite { drivers: &[], only_when_named: true, ..Suite::plain("compose") },
