@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use keyward_core::clock::Timestamp;
+use keyward_core::change::Change;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
-use keyward_core::store::{ChangeFeed, Imported, KeyStore, ListPosition, StoreError, StoredKey};
+use keyward_core::store::{
+    ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, StoreError, StoredKey,
+};
 use tokio::sync::Semaphore;
 
 /// A method of the store.
@@ -22,8 +24,8 @@ pub enum Call {
     Find,
     /// [`KeyStore::list`]
     List,
-    /// [`KeyStore::revoke`]
-    Revoke,
+    /// [`KeyStore::change`]
+    Change,
 }
 
 /// A moment of a call: before the store underneath has done its part, or after.
@@ -158,19 +160,20 @@ impl KeyStore for FaultyStore {
     async fn list(
         &self,
         workspace: WorkspaceId,
+        filter: &Filter,
         after: Option<ListPosition>,
         limit: usize,
     ) -> Result<Vec<ApiKey>, StoreError> {
-        self.around(Call::List, self.inner.list(workspace, after, limit)).await
+        self.around(Call::List, self.inner.list(workspace, filter, after, limit)).await
     }
 
-    async fn revoke(
+    async fn change(
         &self,
         workspace: WorkspaceId,
         id: KeyId,
-        at: Timestamp,
-    ) -> Result<Option<ApiKey>, StoreError> {
-        self.around(Call::Revoke, self.inner.revoke(workspace, id, at)).await
+        change: &Change,
+    ) -> Result<Option<Changed>, StoreError> {
+        self.around(Call::Change, self.inner.change(workspace, id, change)).await
     }
 
     async fn scan(&self, after: Option<KeyId>, limit: usize) -> Result<Vec<StoredKey>, StoreError> {

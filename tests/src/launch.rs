@@ -184,11 +184,16 @@ impl Launch {
         // Else a test that was meant for the deployment would pass without having asked it.
         let deployment = Deployment::under_test();
         assert!(deployment.is_none(), "a test that starts a server is no test of a deployment");
+        self.try_start().await.unwrap_or_else(|ended| panic!("the server is not ready: {ended}"))
+    }
+
+    /// Starts the server and waits until it says that it is ready, or has ended.
+    pub async fn try_start(&self) -> Result<Server, Ended> {
         let mut process = Process::start(self.command());
-        let Some(line) = soon(process.first_line()).await else {
-            panic!("the server is not ready: {}", process.finish().await)
-        };
-        Server::new(self.clone(), process, &line)
+        match soon(process.first_line()).await {
+            Some(line) => Ok(Server::new(self.clone(), process, &line)),
+            None => Err(process.finish().await),
+        }
     }
 
     /// Starts a server that must end by itself, and returns what it left.

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use keyward_core::change::Change;
 use keyward_core::clock::{SystemEntropy, Timestamp};
+use keyward_core::details::Details;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::{ApiKey, KeyName, Status};
 use keyward_core::secret::{KeyDigest, KeyFormat};
-use keyward_core::store::{KeyStore, ListPosition, StoredKey};
+use keyward_core::store::{Filter, KeyStore, ListPosition, StoreError, StoredKey};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -36,6 +39,31 @@ impl Sample {
     /// Creates the record in `store`, which must take it.
     pub async fn create(&self, store: &dyn KeyStore) {
         store.create(&self.key, &self.digest).await.expect("a new record is taken");
+    }
+}
+
+/// The change that most tests make.
+#[async_trait]
+pub trait Revoking {
+    /// Revokes the record at that time, and returns it as it is then.
+    async fn revoke(
+        &self,
+        workspace: WorkspaceId,
+        id: KeyId,
+        at: Timestamp,
+    ) -> Result<Option<ApiKey>, StoreError>;
+}
+
+#[async_trait]
+impl<T: KeyStore + ?Sized> Revoking for T {
+    async fn revoke(
+        &self,
+        workspace: WorkspaceId,
+        id: KeyId,
+        at: Timestamp,
+    ) -> Result<Option<ApiKey>, StoreError> {
+        let changed = self.change(workspace, id, &Change::Revoke(at.into())).await?;
+        Ok(changed.map(|changed| changed.key))
     }
 }
 
@@ -77,6 +105,7 @@ pub fn sample_at(workspace: WorkspaceId, created_at: Timestamp) -> Sample {
         created_at,
         updated_at: created_at,
         named_scopes: None,
+        details: Details::default(),
     };
     Sample { key, digest: plain.digest(), plain: plain.reveal().to_string() }
 }
@@ -112,7 +141,8 @@ pub async fn list_all(store: &dyn KeyStore, workspace: WorkspaceId, limit: usize
     let mut all = Vec::new();
     loop {
         let after = all.last().map(ListPosition::from);
-        let page = store.list(workspace, after, limit).await.expect("the store lists");
+        let page =
+            store.list(workspace, &Filter::ALL, after, limit).await.expect("the store lists");
         let ended = page.len() < limit;
         assert!(page.len() <= limit, "{} records on a page of {limit}", page.len());
         all.extend(page);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keyward_core::caller::{Authorised, Caller, Credential};
 use keyward_core::clock::{Reading, Sleep, SystemClock, SystemEntropy, Timer};
+use keyward_core::details::ExpiryPolicy;
 use keyward_core::freshness::Follower;
 use keyward_core::id::WorkspaceId;
 use keyward_core::key::{ApiKey, KeyName};
@@ -98,7 +99,9 @@ impl Service {
         let verifier = Arc::new(verifier);
         let following = follower.map(|it| Arc::new(Following::start(it, Arc::clone(&store))));
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-        let keys = Keys::new(store, Arc::clone(&verifier), format(), clock, timer, entropy);
+        let judge = Arc::clone(&verifier);
+        let policy = ExpiryPolicy::default();
+        let keys = Keys::new(store, judge, format(), policy, clock, timer, entropy);
         // From here on, what is looked up is remembered.
         verifier.ready().await.expect("the store can be polled");
         Self { keys: Arc::new(keys), verifier, following, workspace: workspace() }
@@ -107,14 +110,13 @@ impl Service {
     /// Makes a key.
     pub async fn create(&self) -> Result<Issued, KeysError> {
         let name = KeyName::new("CI/CD Pipeline Key").expect("the name is good");
-        let new = NewKey { name, scopes: None };
-        let (key, plain) = self.keys.create(&self.caller(), new).await?;
+        let (key, plain) = self.keys.create(&self.caller(), NewKey::named(name)).await?;
         Ok(Issued { key, plain: plain.reveal().to_string() })
     }
 
     /// Revokes a key that the service made.
     pub async fn revoke(&self, issued: &Issued) -> Result<ApiKey, StoreError> {
-        let revoked = self.keys.revoke(&self.caller(), issued.key.id).await?;
+        let revoked = self.keys.revoke(&self.caller(), issued.key.id, None).await?;
         Ok(revoked.expect("the service made the key"))
     }
 
@@ -137,6 +139,7 @@ impl Service {
             workspaces: vec![self.workspace],
             scopes: Scopes::from_claim("api_keys:read api_keys:write"),
             credential: Credential::Token,
+            expires_at: None,
         };
         caller.authorise(self.workspace, Permission::Write).expect("the caller has the scope")
     }

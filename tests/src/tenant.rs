@@ -1,6 +1,7 @@
 //! One workspace and a caller in it: the documented calls, by name.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,22 @@ pub struct KeyObject {
     pub updated_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotated_from: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotated_to: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_by: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_reason: Option<String>,
 }
 
 impl KeyObject {
@@ -153,7 +170,36 @@ impl Tenant {
         self.client.get("/api/v1/auth").header("x-api-key", key).send().await.status
     }
 
-    async fn created(&self, body: Value) -> KeyObject {
+    /// Sends a change of a key.
+    pub async fn patch(&self, id: Uuid, body: Value) -> Answer {
+        let request = self.client.request("PATCH", &self.key_path(id)).bearer(&self.token);
+        request.json(body.to_string()).send().await
+    }
+
+    /// Changes a key, and returns it as it is then.
+    pub async fn edit(&self, id: Uuid, body: Value) -> KeyObject {
+        parse(&self.patch(id, body).await.expect(200))
+    }
+
+    /// Asks for a key to be rotated.
+    pub async fn post_rotation(&self, id: Uuid, body: Value) -> Answer {
+        let path = format!("{}/rotate", self.key_path(id));
+        self.client.post(&path).bearer(&self.token).json(body.to_string()).send().await
+    }
+
+    /// Rotates a key with this grace, and returns the new one.
+    pub async fn rotate(&self, id: Uuid, grace_seconds: u32) -> KeyObject {
+        let answer = self.post_rotation(id, json!({ "grace_seconds": grace_seconds })).await;
+        parse(&answer.expect(201))
+    }
+
+    /// One key.
+    pub async fn get(&self, id: Uuid) -> KeyObject {
+        parse(&self.client.get(&self.key_path(id)).bearer(&self.token).send().await.expect(200))
+    }
+
+    /// Creates a key of which this is said.
+    pub async fn created(&self, body: Value) -> KeyObject {
         parse(&self.post(body.to_string()).await.expect(201))
     }
 }

@@ -139,6 +139,16 @@ impl Run {
                 self.record(tenant.with_credential(key.raw()).request("GET")).await;
                 self.record(tenant.with_credential(key.raw()).request("POST").json("{}")).await;
             }
+            let both = json!({ "keys": [kept.raw(), revoked.raw()], "include": ["metadata"] });
+            self.record(client.post("/api/v1/api-keys/verify-batch").json(both.to_string())).await;
+            let leaked = json!({ "keys": [revoked.raw()] }).to_string();
+            self.record(client.post("/api/v1/api-keys/revoke").json(leaked)).await;
+            self.record(client.delete("/api/v1/api-keys/self").bearer(revoked.raw())).await;
+            let place = tenant.key_path(kept.id);
+            let rename = json!({ "name": "kept still", "description": "for a test" }).to_string();
+            let edit = client.request("PATCH", &place).bearer(tenant.token());
+            self.record(edit.json(rename)).await;
+            self.record(client.get(&place).bearer(tenant.token())).await;
             let path = tenant.key_path(revoked.id);
             self.record(client.delete(&path).bearer(tenant.token())).await;
         }
@@ -154,6 +164,10 @@ impl Run {
             client.get(&format!("/api/v1/workspaces/{secret}/api-keys")).bearer(token),
             client.delete(&format!("{keys}/{secret}")).bearer(token),
             client.get(&format!("{keys}?key={secret}")).bearer(token),
+            client.get(&format!("{keys}?limit={secret}")).bearer(token),
+            client.get(&format!("{keys}?cursor={secret}")).bearer(token),
+            client.get(&format!("{keys}?created_by={secret}")).bearer(token),
+            client.delete(&format!("{keys}/{}?reason={secret}", uuid::Uuid::nil())).bearer(token),
             client.get(&format!("/api/v1/auth?key={secret}")),
             client.get(&format!("/api/v1/auth?{secret}")),
             client.get(&format!("/api/v1/auth?workspace={secret}")),
@@ -182,6 +196,17 @@ impl Run {
             verify(client, &json!({ "kye": secret })),
             verify(client, &json!({ "key": "x", secret: "y" })),
             verify(client, &json!({ "key": "x", "workspace_id": secret })),
+            client
+                .post("/api/v1/api-keys/verify-batch")
+                .json(json!({ "keys": secret }).to_string()),
+            client
+                .post("/api/v1/api-keys/verify-batch")
+                .json(json!({ "kyes": [secret] }).to_string()),
+            client.post("/api/v1/api-keys/revoke").json(json!({ "keys": [[secret]] }).to_string()),
+            client
+                .post(&format!("{keys}/revoke"))
+                .bearer(token)
+                .json(json!({ secret: 1 }).to_string()),
             client.post("/api/v1/api-keys/verify").json(format!("\"{secret}\"")),
             client.post("/api/v1/api-keys/verify").json(format!("{{\"key\":\"{secret}")),
         ] {

@@ -69,6 +69,7 @@ const SUITES: &[Suite] = &[
     Suite { needs: &[Need::Nginx, Need::Caddy], ..Suite::plain("gateway") },
     Suite { drivers: &[], shown: true, ..Suite::plain("interleaving") },
     Suite { drivers: &[], shown: true, ..Suite::plain("model") },
+    Suite { drivers: &DURABLE, only_when_named: true, ..Suite::plain("schema") },
     Suite { drivers: &[], postgres: true, only_when_named: true, ..Suite::plain(UPGRADE) },
 ];
 

@@ -1,5 +1,6 @@
 //! Who asks, and the proof that they may.
 
+use crate::clock::Timestamp;
 use crate::id::{AccountId, KeyId, WorkspaceId};
 use crate::key::ApiKey;
 use crate::scope::{Permission, Scope, Scopes};
@@ -24,6 +25,8 @@ pub struct Caller {
     pub scopes: Scopes,
     /// What it identified itself with.
     pub credential: Credential,
+    /// When that ends, where it is an API key that does. What it makes ends no later.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Why a caller, though authenticated, may not.
@@ -38,13 +41,16 @@ pub enum Denied {
     /// A scope was to be granted that the caller may not grant, because it does not hold it.
     #[error("the credential may not grant the scope {0}, which it does not hold")]
     MayNotGrant(Scope),
+    /// A key was to be good for longer than the key that the caller showed.
+    #[error("the credential may not grant a later expiry than its own, {0}")]
+    MayNotOutlive(Timestamp),
 }
 
 impl Denied {
     /// The scope that would have been enough, where it is a scope that was lacking.
     pub fn scope(&self) -> Option<&str> {
         match self {
-            Self::OtherWorkspace => None,
+            Self::OtherWorkspace | Self::MayNotOutlive(_) => None,
             Self::Lacks(permission) => Some(permission.scope()),
             Self::MayNotGrant(scope) => Some(scope.as_str()),
         }
@@ -68,6 +74,7 @@ impl Caller {
             workspaces: vec![key.workspace_id],
             scopes: key.scopes().clone(),
             credential: Credential::Key(key.id),
+            expires_at: key.details.expires_at,
         }
     }
 
@@ -138,13 +145,44 @@ impl Authorised {
             let whole = Scopes::default_for_keys().first_outside(held).is_none();
             return Ok(if whole { None } else { Some(Scopes::default()) });
         };
+        self.may_hand_on(&named)?;
+        Ok(Some(named))
+    }
+
+    /// Judges whether the caller may make a key that holds these scopes.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::MayNotGrant`] with the first scope that is too much.
+    pub fn may_hand_on(&self, scopes: &Scopes) -> Result<(), Denied> {
+        let held = &self.caller.scopes;
         let too_much = match self.caller.credential {
-            Credential::Token => named.first_own_outside(held),
-            Credential::Key(_) => named.first_outside(held),
+            Credential::Token => scopes.first_own_outside(held),
+            Credential::Key(_) => scopes.first_outside(held),
         };
-        match too_much {
-            Some(scope) => Err(Denied::MayNotGrant(scope.clone())),
-            None => Ok(Some(named)),
+        too_much.map_or(Ok(()), |scope| Err(Denied::MayNotGrant(scope.clone())))
+    }
+
+    /// Whether what the caller showed is the key `id` itself.
+    pub fn is_key(&self, id: KeyId) -> bool {
+        self.caller.credential == Credential::Key(id)
+    }
+
+    /// When what the caller makes must end at the latest; `None` for never.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.caller.expires_at
+    }
+
+    /// The expiry to record on a key when `wanted` was asked for; where nothing was, the caller's
+    /// own.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::MayNotOutlive`] where it is later than the caller's own.
+    pub fn expiry(&self, wanted: Option<Timestamp>) -> Result<Option<Timestamp>, Denied> {
+        match (wanted, self.caller.expires_at) {
+            (Some(wanted), Some(own)) if wanted > own => Err(Denied::MayNotOutlive(own)),
+            (wanted, own) => Ok(wanted.or(own)),
         }
     }
 }
@@ -165,6 +203,7 @@ mod tests {
             workspaces: vec![id(10), id(11)],
             scopes: Scopes::from_claim(scopes),
             credential,
+            expires_at: None,
         }
     }
 

@@ -52,6 +52,25 @@ impl Timestamp {
         str::from_utf8(&buffer[..len]).unwrap_or_default()
     }
 
+    /// The moment that an RFC 3339 text names, in whole microseconds: a finer fraction is cut off.
+    /// `None` where it is none, or outside the years that can be written in UTC.
+    pub fn parse(text: &str) -> Option<Self> {
+        let time = DateTime::parse_from_rfc3339(text).ok()?;
+        Self::from_micros(time.timestamp_micros())
+    }
+
+    /// The moment that is later by `time`, at most [`Timestamp::MAX`].
+    #[must_use]
+    pub fn plus(self, time: Duration) -> Self {
+        let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(micros).min(Self::MAX.0))
+    }
+
+    /// The time since an earlier moment; nothing where that is not earlier.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
     /// Microseconds since 1970-01-01T00:00:00Z.
     pub const fn as_micros(self) -> i64 {
         self.0
@@ -148,6 +167,12 @@ impl Reading {
         let boot = nanoseconds(clock_gettime(SINCE_BOOT));
         let wall = nanoseconds(clock_gettime(ClockId::Realtime));
         Self { boot: boot.unsigned_abs().max(1), ahead: wall.saturating_sub(boot) }
+    }
+
+    /// What the clock on the wall shows.
+    pub fn wall(self) -> Timestamp {
+        let nanos = i64::try_from(self.boot).unwrap_or(i64::MAX).saturating_add(self.ahead);
+        Timestamp::from_micros(nanos / 1_000).unwrap_or(Timestamp::MAX)
     }
 
     /// As [`Reading::now`], taken twice: it is the earlier moment, with the wall's clock as little

@@ -16,12 +16,12 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::task::Poll as Progress;
 use std::time::Duration;
 
 use crate::cache::RecordCache;
-use crate::clock::{Reading, Timer};
+use crate::clock::{Reading, Timer, Timestamp};
 use crate::proof::Proof;
 use crate::store::{KeyStore, Mark, News, Poll, StoreError, Windows};
 use crate::sync::Event;
@@ -83,6 +83,9 @@ pub struct Freshness {
     proof: Proof,
     /// The barrier's window that the newest poll told of, in nanoseconds.
     barrier: AtomicU64,
+    /// By how many microseconds the clock of the store is ahead of the one that counts from the start
+    /// of the machine, as the newest poll has it (V14); `i64::MIN` before the first.
+    store_ahead: AtomicI64,
     /// Whether a verification relied on the proof since the newest poll was sent.
     used: AtomicBool,
     /// The latest arrival of those who found no proof.
@@ -105,6 +108,7 @@ impl Freshness {
             patience,
             proof: Proof::default(),
             barrier: AtomicU64::new(0),
+            store_ahead: AtomicI64::new(i64::MIN),
             used: AtomicBool::new(false),
             wanted_since: AtomicU64::new(0),
             wanted: Event::new(),
@@ -161,6 +165,14 @@ impl Freshness {
         let sent = self.proof.sent();
         let age = || Duration::from_nanos(self.timer.read().boot.saturating_sub(sent));
         (sent > 0).then(age)
+    }
+
+    /// What the clock of the store shows at the moment `arrival`, or a little later: the time that a
+    /// poll travelled is taken for time that had passed before it. `None` before the first poll.
+    pub fn store_time(&self, arrival: Reading) -> Option<Timestamp> {
+        let ahead = self.store_ahead.load(Ordering::Acquire);
+        let time = (ahead != i64::MIN).then(|| micros(arrival).saturating_add(ahead))?;
+        Some(Timestamp::from_micros(time).unwrap_or(Timestamp::MAX))
     }
 
     /// How long a change that narrows a key waits, as the newest poll has it.
@@ -289,6 +301,8 @@ impl Follower {
         self.freshness.applied.fetch_add(1, Ordering::Relaxed);
         let barrier = barrier.as_nanos().try_into().unwrap_or(u64::MAX);
         self.freshness.barrier.store(barrier, Ordering::Relaxed);
+        let ahead = poll.time.as_micros().saturating_sub(micros(due.sent));
+        self.freshness.store_ahead.store(ahead, Ordering::Release);
         self.freshness.proof.publish(due.sent, node);
         self.freshness.published.notify(usize::MAX);
         applied
@@ -299,6 +313,11 @@ impl Follower {
         self.outcome = Outcome::Failed;
         self.freshness.failed.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// The clock that counts from the start of the machine, in microseconds.
+fn micros(reading: Reading) -> i64 {
+    i64::try_from(reading.boot / 1_000).unwrap_or(i64::MAX)
 }
 
 /// What `work` brings, unless `end` comes first.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::clock::Timestamp;
+use crate::details::{Details, Revocation};
 use crate::id::{AccountId, KeyId, WorkspaceId};
 use crate::scope::Scopes;
 use crate::secret::KeyPrefix;
@@ -100,6 +101,8 @@ pub struct ApiKey {
     /// The scopes that its creator named; `None` where none were named and the default was granted
     /// in full. [`ApiKey::scopes`] gives what the key holds in either case.
     pub named_scopes: Option<Scopes>,
+    /// What it has beyond that.
+    pub details: Details,
 }
 
 impl ApiKey {
@@ -113,31 +116,50 @@ impl ApiKey {
     /// was set back).
     ///
     /// Returns whether anything changed.
-    pub fn revoke(&mut self, at: Timestamp) -> bool {
+    pub fn revoke(&mut self, revocation: impl Into<Revocation>) -> bool {
         let changes = self.status == Status::Active;
         if changes {
+            let revocation = revocation.into();
             self.status = Status::Revoked;
-            self.updated_at = at.max(self.updated_at);
+            self.updated_at = revocation.at.max(self.updated_at);
+            self.details.revocation = Some(Revocation { at: self.updated_at, ..revocation });
         }
         changes
     }
 
+    /// Whether the key is refused at `now` because it has expired.
+    pub fn expired_at(&self, now: Timestamp) -> bool {
+        self.details.expires_at.is_some_and(|end| now >= end)
+    }
+
     /// Brings this record together with `other`, the same key as another store has it: revoked wins
-    /// over active, and where both are revoked this record stays as it is.
+    /// over active, and where both are revoked this record stays as it is. Where both are active, the
+    /// one wins that changed last.
     ///
     /// Returns whether anything changed.
     ///
     /// # Errors
     ///
-    /// When the two differ in anything that is settled when a key is made. Nothing has changed then.
+    /// When the two differ in anything that is settled when a key is made, or differ though neither
+    /// changed after the other. Nothing has changed then.
     pub fn absorb(&mut self, other: &Self) -> Result<bool, DifferentKey> {
-        let as_other = Self { status: other.status, updated_at: other.updated_at, ..self.clone() };
-        if as_other != *other {
+        let same = self.id == other.id
+            && self.workspace_id == other.workspace_id
+            && self.key_prefix == other.key_prefix
+            && self.created_by == other.created_by
+            && self.created_at == other.created_at
+            && self.details.rotated_from == other.details.rotated_from;
+        let changes = match (self.status, other.status) {
+            (Status::Active, Status::Revoked) => true,
+            (Status::Revoked, _) => false,
+            (Status::Active, Status::Active) => self.updated_at < other.updated_at,
+        };
+        let undecided = self.status == other.status && self.updated_at == other.updated_at;
+        if !same || (undecided && self.status == Status::Active && self != other) {
             return Err(DifferentKey);
         }
-        let changes = self.status == Status::Active && other.status == Status::Revoked;
         if changes {
-            *self = as_other;
+            *self = other.clone();
         }
         Ok(changes)
     }

@@ -7,11 +7,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use crate::change::{Change, Outcome};
 use crate::clock::Timestamp;
 use crate::id::{KeyId, WorkspaceId};
 use crate::key::ApiKey;
 use crate::secret::KeyDigest;
-use crate::store::{ChangeFeed, Imported, KeyStore, ListPosition, StoreError, StoredKey, Unique};
+use crate::store::{
+    ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, StoreError, StoredKey, Unique,
+};
 
 /// A [`KeyStore`] that is durable for as long as its process lives. For trying out, for tests, and
 /// as the specification that other drivers are compared with.
@@ -120,6 +123,7 @@ impl KeyStore for MemoryStore {
     async fn list(
         &self,
         workspace: WorkspaceId,
+        filter: &Filter,
         after: Option<ListPosition>,
         limit: usize,
     ) -> Result<Vec<ApiKey>, StoreError> {
@@ -132,25 +136,30 @@ impl KeyStore for MemoryStore {
             .order
             .range((start, Unbounded))
             .take_while(|(owner, ..)| *owner == workspace)
-            .take(limit)
             .filter_map(|(.., id)| state.records.get(id))
+            .filter(|stored| filter.lets_through(&stored.key))
+            .take(limit)
             .map(|stored| stored.key.clone())
             .collect();
         Ok(page)
     }
 
-    async fn revoke(
+    async fn change(
         &self,
         workspace: WorkspaceId,
         id: KeyId,
-        at: Timestamp,
-    ) -> Result<Option<ApiKey>, StoreError> {
+        change: &Change,
+    ) -> Result<Option<Changed>, StoreError> {
         let mut state = self.unsealed()?;
-        let record = state.records.get_mut(&id).filter(|it| it.key.workspace_id == workspace);
-        Ok(record.map(|stored| {
-            stored.key.revoke(at);
-            stored.key.clone()
-        }))
+        let Some(mut stored) = state.in_workspace(workspace, id).cloned() else { return Ok(None) };
+        let outcome = change.apply(&mut stored.key);
+        let (key, digest) = (stored.key.clone(), stored.digest);
+        if let Outcome::Succeeded(successor) = &outcome {
+            state.vacant(&successor.key, &successor.digest)?;
+            state.add(StoredKey::clone(successor));
+        }
+        state.records.insert(id, stored);
+        Ok(Some(Changed { key, digest, outcome }))
     }
 
     async fn scan(&self, after: Option<KeyId>, limit: usize) -> Result<Vec<StoredKey>, StoreError> {
@@ -169,7 +178,7 @@ impl KeyStore for MemoryStore {
             match change {
                 None => imported.unchanged += 1,
                 Some(stored) if state.records.contains_key(&stored.key.id) => {
-                    imported.revoked += 1;
+                    imported.changed += 1;
                     state.records.insert(stored.key.id, stored);
                 }
                 Some(stored) => {

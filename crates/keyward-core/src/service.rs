@@ -1,15 +1,18 @@
-//! Create, list and revoke: each an authorised caller and one change of the store.
+//! Create, list and change: each an authorised caller and one change of the store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::caller::{Authorised, Denied};
-use crate::clock::{Clock, Entropy, EntropyError, Timer};
-use crate::freshness::outlast_windows;
-use crate::id::KeyId;
+use crate::change::{Change, Edit, Outcome, Refused, Rotation};
+use crate::clock::{Clock, Entropy, EntropyError, Timer, Timestamp};
+use crate::details::{Description, Details, ExpiryPolicy, Metadata};
+use crate::freshness::{NotFresh, outlast_windows};
+use crate::id::{KeyId, WorkspaceId};
 use crate::key::{ApiKey, KeyName, Status};
 use crate::scope::Scopes;
 use crate::secret::{KeyFormat, PlainKey};
-use crate::store::{KeyStore, ListPosition, StoreError};
+use crate::store::{Changed, Filter, KeyStore, ListPosition, StoreError, StoredKey};
 use crate::verify::Verifier;
 
 /// What a new key is to be.
@@ -19,6 +22,49 @@ pub struct NewKey {
     pub name: KeyName,
     /// Its scopes; `None` for the default.
     pub scopes: Option<Scopes>,
+    /// What it is for.
+    pub description: Option<Description>,
+    /// What is attached to it.
+    pub metadata: Metadata,
+    /// When it ends; `None` for the caller's own end, or never.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl NewKey {
+    /// A key with a name, and nothing else said.
+    pub fn named(name: KeyName) -> Self {
+        let metadata = Metadata::default();
+        Self { name, scopes: None, description: None, metadata, expires_at: None }
+    }
+}
+
+/// What is to be another, of a key that is there; see [`Edit`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// Its display name.
+    pub name: Option<KeyName>,
+    /// What it is for, or that nothing is to be said about it.
+    pub description: Option<Option<Description>>,
+    /// What is attached to it, in the place of all that was.
+    pub metadata: Option<Metadata>,
+    /// Its scopes.
+    pub scopes: Option<Scopes>,
+    /// When it ends, or that it is not to.
+    pub expires_at: Option<Option<Timestamp>>,
+}
+
+/// An expiry that a key cannot have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidExpiry {
+    /// It is over already.
+    #[error("is not in the future")]
+    Past,
+    /// It is further ahead than the operator allows.
+    #[error("is later than {0}, the longest that keys are good for here")]
+    TooLate(Timestamp),
+    /// The operator wants one.
+    #[error("is required here")]
+    Required,
 }
 
 /// Why a call changed nothing, or may have.
@@ -27,21 +73,40 @@ pub enum KeysError {
     /// The caller may not. Nothing was changed.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// The key would have an end that it cannot have. Nothing was changed.
+    #[error("the expiry {0}")]
+    Expiry(#[from] InvalidExpiry),
+    /// What the key is stands against it. Nothing was changed.
+    #[error(transparent)]
+    Refused(Refused),
     /// No randomness to make a key of. Nothing was changed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
     /// The store failed; see [`StoreError`] for what that means for the change.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nobody knows what time it is at the store. Nothing was changed.
+    #[error(transparent)]
+    NotFresh(#[from] NotFresh),
+}
+
+impl From<Refused> for KeysError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Denied(denied) => Self::Denied(denied),
+            other => Self::Refused(other),
+        }
+    }
 }
 
 /// The life of keys: everything that changes a record goes through here.
 pub struct Keys {
-    store: Arc<dyn KeyStore>,
-    verifier: Arc<Verifier>,
+    pub(crate) store: Arc<dyn KeyStore>,
+    pub(crate) verifier: Arc<Verifier>,
     format: KeyFormat,
-    clock: Arc<dyn Clock>,
-    timer: Arc<dyn Timer>,
+    policy: ExpiryPolicy,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) timer: Arc<dyn Timer>,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -51,11 +116,12 @@ impl Keys {
         store: Arc<dyn KeyStore>,
         verifier: Arc<Verifier>,
         format: KeyFormat,
+        policy: ExpiryPolicy,
         clock: Arc<dyn Clock>,
         timer: Arc<dyn Timer>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { store, verifier, format, clock, timer, entropy }
+        Self { store, verifier, format, policy, clock, timer, entropy }
     }
 
     /// Makes a key. It is accepted from the moment this returns.
@@ -69,8 +135,13 @@ impl Keys {
         new: NewKey,
     ) -> Result<(ApiKey, PlainKey), KeysError> {
         let named_scopes = caller.grantable(new.scopes)?;
+        let expires_at = self.expiry(caller, new.expires_at).await?;
         let plain = self.format.mint(&*self.entropy)?;
-        let now = self.clock.now();
+        // What ends is counted from the time of the store, by which its end is judged.
+        let now = match expires_at {
+            Some(_) => self.verifier.time().await?,
+            None => self.clock.now(),
+        };
         let key = ApiKey {
             id: KeyId::mint(now, &*self.entropy)?,
             workspace_id: caller.workspace(),
@@ -81,9 +152,48 @@ impl Keys {
             created_at: now,
             updated_at: now,
             named_scopes,
+            details: Details {
+                description: new.description,
+                metadata: new.metadata,
+                expires_at,
+                ..Details::default()
+            },
         };
         self.store.create(&key, &plain.digest()).await?;
         Ok((key, plain))
+    }
+
+    /// The expiry of a key for which `wanted` was asked.
+    async fn expiry(
+        &self,
+        caller: &Authorised,
+        wanted: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>, KeysError> {
+        let Some(end) = caller.expiry(wanted)? else {
+            return if self.policy.required {
+                Err(InvalidExpiry::Required.into())
+            } else {
+                Ok(None)
+            };
+        };
+        let now = self.verifier.time().await?;
+        let latest = self.policy.longest.map_or(Timestamp::MAX, |longest| now.plus(longest));
+        if end <= now {
+            Err(InvalidExpiry::Past.into())
+        } else if end > latest && wanted.is_some() {
+            Err(InvalidExpiry::TooLate(latest).into())
+        } else {
+            Ok(Some(end.min(latest)))
+        }
+    }
+
+    /// The key `id` of the caller's workspace. `None` where it has no such key.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn get(&self, caller: &Authorised, id: KeyId) -> Result<Option<ApiKey>, StoreError> {
+        Ok(self.store.get(caller.workspace(), id).await?.map(|stored| stored.key))
     }
 
     /// One page of the caller's workspace, as [`KeyStore::list`] gives it.
@@ -94,38 +204,121 @@ impl Keys {
     pub async fn list(
         &self,
         caller: &Authorised,
+        filter: &Filter,
         after: Option<ListPosition>,
         limit: usize,
     ) -> Result<Vec<ApiKey>, StoreError> {
-        self.store.list(caller.workspace(), after, limit).await
+        self.store.list(caller.workspace(), filter, after, limit).await
     }
 
-    /// Revokes the key `id` of the caller's workspace, for ever. When this returns `Some`, no
-    /// verification that starts later accepts the key, on any node. `None` where the workspace has no
-    /// such key. Revoking again changes nothing, takes as long and says the same: the first call may
-    /// have died before it ended.
+    /// Makes some fields of the key `id` what is wanted. When this returns a key, every verification
+    /// that starts later judges by it, on every node. `None` where the workspace has no such key.
     ///
-    /// The returned future **must be driven to its end** (V12): it evicts the record from memory
-    /// after the write, and on an exclusive store nothing else would. The server runs it in a task
-    /// of its own, which a disconnecting client does not cancel.
+    /// The returned future must be driven to its end, as that of [`Keys::revoke`].
     ///
     /// # Errors
     ///
-    /// When the store fails. The write may have been made all the same, so the record is evicted
-    /// then too, and the next verification asks the store.
-    pub async fn revoke(
+    /// Those of [`Keys::create`], and [`KeysError::Refused`] where the key is revoked.
+    pub async fn edit(
         &self,
         caller: &Authorised,
         id: KeyId,
-    ) -> Result<Option<ApiKey>, StoreError> {
-        let workspace = caller.workspace();
-        let Some(stored) = self.store.get(workspace, id).await? else {
+        wanted: Wanted,
+    ) -> Result<Option<ApiKey>, KeysError> {
+        let expires_at = match (wanted.expires_at, caller.expires_at()) {
+            // What was left out would be the caller's own end; this was not left out.
+            (Some(None), Some(own)) => return Err(Denied::MayNotOutlive(own).into()),
+            (Some(end), _) => Some(self.expiry(caller, end).await?),
+            (None, _) => None,
+        };
+        let Wanted { name, description, metadata, scopes, .. } = wanted;
+        let at = self.clock.now();
+        let by = caller.clone();
+        let edit = Edit { by, at, name, description, metadata, scopes, expires_at };
+        let change = Change::Edit(Box::new(edit));
+        let Some(changed) = self.change(caller.workspace(), id, &change).await? else {
             return Ok(None);
         };
-        let outcome = self.store.revoke(workspace, id, self.clock.now()).await;
-        self.verifier.evict(&stored.digest);
-        if let Ok(Some(_)) = outcome {
+        match changed.outcome {
+            Outcome::Refused(refused) => Err(refused.into()),
+            _ => Ok(Some(changed.key)),
+        }
+    }
+
+    /// Makes another key in the place of the key `id`, which stays good for `grace` beside it, and
+    /// with none is revoked. When this returns, the new key is accepted, and the old one is not for
+    /// longer than that, on any node. `None` where the workspace has no such key.
+    ///
+    /// The returned future must be driven to its end, as that of [`Keys::revoke`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keys::create`], and [`KeysError::Refused`] where the key is revoked, has expired, or
+    /// was rotated before.
+    pub async fn rotate(
+        &self,
+        caller: &Authorised,
+        id: KeyId,
+        grace: Duration,
+    ) -> Result<Option<(ApiKey, PlainKey)>, KeysError> {
+        let plain = self.format.mint(&*self.entropy)?;
+        let at = self.verifier.time().await?;
+        let rotation = Rotation {
+            at,
+            grace,
+            by: caller.clone(),
+            policy: self.policy,
+            id: KeyId::mint(at, &*self.entropy)?,
+            digest: plain.digest(),
+            key_prefix: plain.key_prefix(),
+        };
+        let change = Change::Rotate(Box::new(rotation));
+        let Some(changed) = self.change(caller.workspace(), id, &change).await? else {
+            return Ok(None);
+        };
+        match changed.outcome {
+            Outcome::Succeeded(successor) => {
+                let StoredKey { key, .. } = *successor;
+                Ok(Some((key, plain)))
+            }
+            Outcome::Refused(refused) => Err(refused.into()),
+            Outcome::Changed | Outcome::Unchanged => Ok(None),
+        }
+    }
+
+    /// Makes a change, forgets what memory holds, and waits until no node relies on it any more.
+    /// Where the record was that way already, or that stands against the change, it waits too: who
+    /// made it so may have died before.
+    pub(crate) async fn change(
+        &self,
+        workspace: WorkspaceId,
+        id: KeyId,
+        change: &Change,
+    ) -> Result<Option<Changed>, StoreError> {
+        let changed = self.change_unseen(workspace, id, change).await?;
+        if changed.is_some() {
             outlast_windows(&*self.store, &*self.timer).await?;
+        }
+        Ok(changed)
+    }
+
+    /// As [`Keys::change`], without waiting for other nodes: whoever makes many changes waits once,
+    /// after the last.
+    pub(crate) async fn change_unseen(
+        &self,
+        workspace: WorkspaceId,
+        id: KeyId,
+        change: &Change,
+    ) -> Result<Option<Changed>, StoreError> {
+        let outcome = self.store.change(workspace, id, change).await;
+        match &outcome {
+            Ok(Some(changed)) => self.verifier.evict(&changed.digest),
+            Ok(None) | Err(StoreError::Conflict(_) | StoreError::Sealed) => {}
+            // The change may have been made all the same, and it is not known which digest to forget.
+            Err(_) => match self.store.get(workspace, id).await {
+                Ok(stored) => stored.iter().for_each(|it| self.verifier.evict(&it.digest)),
+                Err(_) => self.verifier.evict_all(),
+            },
         }
         outcome
     }

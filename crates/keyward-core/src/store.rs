@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::change::{Change, Outcome};
 use crate::clock::Timestamp;
-use crate::id::{KeyId, WorkspaceId};
-use crate::key::ApiKey;
+use crate::id::{AccountId, KeyId, WorkspaceId};
+use crate::key::{ApiKey, KeyName, Status};
 use crate::secret::KeyDigest;
 
 /// What a driver's own error is boxed as: no vendor's type crosses the trait.
@@ -80,13 +81,47 @@ impl From<&ApiKey> for ListPosition {
     }
 }
 
+/// Which records of a workspace a list shows: those of which all holds that is said here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// They have this status.
+    pub status: Option<Status>,
+    /// This account made them.
+    pub created_by: Option<AccountId>,
+    /// This is their name, to the letter.
+    pub name: Option<KeyName>,
+}
+
+impl Filter {
+    /// Every record is shown.
+    pub const ALL: Self = Self { status: None, created_by: None, name: None };
+
+    /// Whether the record is shown.
+    pub fn lets_through(&self, key: &ApiKey) -> bool {
+        self.status.is_none_or(|status| key.status == status)
+            && self.created_by.is_none_or(|account| key.created_by == account)
+            && self.name.as_ref().is_none_or(|name| key.name == *name)
+    }
+}
+
+/// A record that was to be changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// The record as it is then.
+    pub key: ApiKey,
+    /// The digest of its key.
+    pub digest: KeyDigest,
+    /// What came of the change.
+    pub outcome: Outcome,
+}
+
 /// What [`KeyStore::import`] did with the records that it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Imported {
     /// Records that were not there.
     pub added: u64,
-    /// Records that were there, active, and were given revoked.
-    pub revoked: u64,
+    /// Records that were there, and became what was given.
+    pub changed: u64,
     /// Records that were there as they should be.
     pub unchanged: u64,
 }
@@ -94,7 +129,7 @@ pub struct Imported {
 impl std::ops::AddAssign for Imported {
     fn add_assign(&mut self, other: Self) {
         self.added += other.added;
-        self.revoked += other.revoked;
+        self.changed += other.changed;
         self.unchanged += other.unchanged;
     }
 }
@@ -118,6 +153,8 @@ pub struct Poll {
     pub news: News,
     /// How long nodes may rely on it, from when it was sent.
     pub windows: Windows,
+    /// The clock of the store at that moment.
+    pub time: Timestamp,
 }
 
 /// What has changed since a mark.
@@ -242,24 +279,26 @@ pub trait KeyStore: Send + Sync + 'static {
     /// read behind verification: it must see every change that was answered before it began.
     async fn find(&self, digest: &KeyDigest) -> Result<Option<ApiKey>, StoreError>;
 
-    /// One page of a workspace: at most `limit` records, newest first by
-    /// [`ApiKey::created_at`], equal times by ascending [`ApiKey::id`], behind `after` where it is
-    /// given. Fewer than `limit` mean that the list has ended; a `limit` of zero gives none.
+    /// One page of a workspace: at most `limit` of the records that `filter` lets through, newest
+    /// first by [`ApiKey::created_at`], equal times by ascending [`ApiKey::id`], behind `after` where
+    /// it is given. Fewer than `limit` mean that the list has ended; a `limit` of zero gives none.
     ///
     /// The page is one moment of the workspace. Nothing is held between two pages, and a record
     /// that exists throughout is on exactly one of them, whatever is created or revoked meanwhile.
-    /// The position need not belong to a record. The cost is that of the page, not of the
-    /// workspace.
+    /// The position need not belong to a record. The cost is that of the page and of what the filter
+    /// holds back before its end, not of the workspace.
     async fn list(
         &self,
         workspace: WorkspaceId,
+        filter: &Filter,
         after: Option<ListPosition>,
         limit: usize,
     ) -> Result<Vec<ApiKey>, StoreError>;
 
-    /// Makes the one transition of the record `id` of `workspace`, as [`ApiKey::revoke`] does at
-    /// the time `at`, and returns the record as it is then. A record that was revoked before comes
-    /// back unchanged. `None` as for [`KeyStore::get`].
+    /// Makes of the record `id` of `workspace` what [`Change::apply`] makes of it, adds the record
+    /// that takes its place where there is one, and returns what came of it. What is applied is
+    /// applied to the record as no other change leaves it until this one is made: of two changes of
+    /// one record, the later sees what the earlier did. `None` as for [`KeyStore::get`].
     ///
     /// Revoked is terminal: no sequence of calls, no crash and no reopening makes the record
     /// active again.
@@ -267,12 +306,14 @@ pub trait KeyStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`StoreError::Sealed`] in a sealed store, unless the answer is `None`: there either will do.
-    async fn revoke(
+    /// [`StoreError::Conflict`] where the record that is to be added cannot be, see
+    /// [`KeyStore::create`]; nothing was changed then.
+    async fn change(
         &self,
         workspace: WorkspaceId,
         id: KeyId,
-        at: Timestamp,
-    ) -> Result<Option<ApiKey>, StoreError>;
+        change: &Change,
+    ) -> Result<Option<Changed>, StoreError>;
 
     /// One page of all records of all workspaces, by ascending [`ApiKey::id`]: at most `limit`,
     /// behind the id `after` where it is given. Fewer than `limit` mean that there are no more; a
@@ -280,7 +321,8 @@ pub trait KeyStore: Send + Sync + 'static {
     async fn scan(&self, after: Option<KeyId>, limit: usize) -> Result<Vec<StoredKey>, StoreError>;
 
     /// Adds records of another store, all or none, as [`ApiKey::absorb`] says where a record with
-    /// the same id and digest is there already: revoked wins, and importing again changes nothing.
+    /// the same id and digest is there already: revoked wins over active, the later change over the
+    /// earlier, and importing again changes nothing.
     /// No two of `records` share an id or a digest; they may be many thousands.
     ///
     /// # Errors
@@ -292,7 +334,7 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Seals the store or, with `false`, unseals it. What it is already it stays.
     ///
     /// A sealed store is one that was left, or is being left, for another: [`KeyStore::create`],
-    /// [`KeyStore::revoke`] and [`KeyStore::import`] answer [`StoreError::Sealed`] and change
+    /// [`KeyStore::change`] and [`KeyStore::import`] answer [`StoreError::Sealed`] and change
     /// nothing, whoever calls them. Everything else goes on as before, [`KeyStore::ready`]
     /// included. When sealing has answered, no change that had begun before is still to come. The
     /// seal is kept as records are: it outlives closing and crashes.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::clock::{Reading, SeededEntropy, Sleep, Timer, Timestamp};
+use crate::details::Details;
 use crate::key::{ApiKey, KeyName, Status};
 use crate::secret::KeyFormat;
 
@@ -24,6 +25,7 @@ pub fn key(workspace: u128, n: u128) -> ApiKey {
         created_at: at,
         updated_at: at,
         named_scopes: None,
+        details: Details::default(),
     }
 }
 

@@ -11,6 +11,7 @@
 //! - **V4** A record is remembered only if nothing was evicted since the read that brought it began
 //!   ([`RecordCache::fill`]).
 //! - **V10** Unknown digests are not remembered, so a key works from the moment it was created.
+//! - **V14** Expiry is judged by the time of the store ([`Verifier::time`]).
 //! - **V11** Reads of the store are not shared: each verification that misses sends its own after it
 //!   arrived, so that none is answered from a read that began before a revocation. Such a read is
 //!   newer than any proof, and needs none.
@@ -23,13 +24,17 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::cache::{FillTicket, Lookup, RecordCache};
-use crate::clock::Timer;
+use crate::clock::{Reading, Timer, Timestamp};
 use crate::freshness::{Follower, Freshness, NotFresh};
 use crate::id::WorkspaceId;
 use crate::key::{ApiKey, Status};
 use crate::scope::Scopes;
 use crate::secret::{KeyDigest, KeyFormat};
 use crate::store::{KeyStore, StoreError};
+
+/// How often, and after how long, somebody who can wait asks whether fewer keys are being looked up.
+const TURNS: u32 = 200;
+const TURN: Duration = Duration::from_millis(5);
 
 /// Why a key is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +45,8 @@ pub enum Refusal {
     Unknown,
     /// Revoked, for ever.
     Revoked,
+    /// Its time is over.
+    Expired,
     /// A good key of another workspace than the one demanded.
     WrongWorkspace,
     /// A good key without a scope that was demanded.
@@ -48,10 +55,11 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, in the order in which they are judged.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Malformed,
         Self::Unknown,
         Self::Revoked,
+        Self::Expired,
         Self::WrongWorkspace,
         Self::InsufficientScope,
     ];
@@ -62,6 +70,7 @@ impl Refusal {
             Self::Malformed => "malformed",
             Self::Unknown => "unknown",
             Self::Revoked => "revoked",
+            Self::Expired => "expired",
             Self::WrongWorkspace => "wrong_workspace",
             Self::InsufficientScope => "insufficient_scope",
         }
@@ -135,6 +144,7 @@ pub struct Verifier {
     store: Arc<dyn KeyStore>,
     format: KeyFormat,
     cache: Arc<RecordCache>,
+    timer: Arc<dyn Timer>,
     /// For a store that others write too.
     freshness: Option<Arc<Freshness>>,
     lookups: Lookups,
@@ -151,11 +161,12 @@ impl Verifier {
     ) -> (Self, Option<Follower>) {
         let cache = Arc::new(RecordCache::new(bounds.cache_entries));
         let shared = store.feed().is_some();
-        let freshness = shared.then(|| Arc::new(Freshness::new(timer, bounds.freshness_wait)));
+        let fresh = || Freshness::new(Arc::clone(&timer), bounds.freshness_wait);
+        let freshness = shared.then(|| Arc::new(fresh()));
         let follower =
             freshness.as_ref().map(|it| Follower::new(Arc::clone(it), Arc::clone(&cache)));
         let lookups = Lookups { most: bounds.miss_concurrency, ..Lookups::default() };
-        (Self { store, format, cache, freshness, lookups }, follower)
+        (Self { store, format, cache, timer, freshness, lookups }, follower)
     }
 
     /// Judges a presented key.
@@ -167,14 +178,34 @@ impl Verifier {
     /// When the store had to be asked and could not be, or nobody knows whether what is remembered is
     /// up to date; the key must then be neither accepted nor called bad.
     pub async fn verify(&self, presented: &str) -> Result<Verdict, VerifyError> {
-        let freshness = self.freshness.as_ref().map(|it| (it, it.arrive()));
+        self.verify_from(presented, self.arrive()).await
+    }
+
+    /// The moment at which verifications arrive together; `None` where only this process changes what
+    /// is remembered.
+    pub fn arrive(&self) -> Option<Reading> {
+        self.freshness.as_ref().map(|it| it.arrive())
+    }
+
+    /// As [`Verifier::verify`], for a key that arrived with others at that moment: one proof then does
+    /// for all of them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Verifier::verify`].
+    pub async fn verify_from(
+        &self,
+        presented: &str,
+        arrival: Option<Reading>,
+    ) -> Result<Verdict, VerifyError> {
+        let freshness = self.freshness.as_ref().zip(arrival);
         let Ok(digest) = self.format.digest(presented) else {
             return Ok(Verdict::Refused(Refusal::Malformed));
         };
         let mut proven = freshness.is_none_or(|(it, arrival)| it.holds(arrival));
         loop {
             match self.cache.lookup(&digest) {
-                Lookup::Hit(record) if proven => return Ok(judge(record)),
+                Lookup::Hit(record) if proven => return self.judge(record, arrival).await,
                 // It will be read once more, after the proof.
                 Lookup::Hit(_) => {
                     if let Some((freshness, arrival)) = freshness {
@@ -182,7 +213,7 @@ impl Verifier {
                     }
                     proven = true;
                 }
-                Lookup::Miss(ticket) => return self.look_up(&digest, &ticket).await,
+                Lookup::Miss(ticket) => return self.look_up(&digest, &ticket, arrival).await,
             }
         }
     }
@@ -191,6 +222,7 @@ impl Verifier {
         &self,
         digest: &KeyDigest,
         ticket: &FillTicket,
+        arrival: Option<Reading>,
     ) -> Result<Verdict, VerifyError> {
         let _under_way = self.lookups.begin().ok_or(VerifyError::TooManyLookups)?;
         let Some(record) = self.store.find(digest).await? else {
@@ -198,13 +230,69 @@ impl Verifier {
         };
         let record = Arc::new(record);
         self.cache.fill(digest, ticket, Arc::clone(&record));
-        Ok(judge(record))
+        self.judge(record, arrival).await
+    }
+
+    async fn judge(
+        &self,
+        record: Arc<ApiKey>,
+        arrival: Option<Reading>,
+    ) -> Result<Verdict, VerifyError> {
+        if record.status == Status::Revoked {
+            return Ok(Verdict::Refused(Refusal::Revoked));
+        }
+        if record.details.expires_at.is_some() && record.expired_at(self.time_at(arrival).await?) {
+            return Ok(Verdict::Refused(Refusal::Expired));
+        }
+        Ok(Verdict::Accepted(record))
+    }
+
+    /// The time by which expiry is judged (V14): that of the store where it is shared, so that nodes
+    /// agree however their clocks are set, and else the machine's.
+    ///
+    /// # Errors
+    ///
+    /// When the store has not been polled lately, and is not in time.
+    pub async fn time(&self) -> Result<Timestamp, NotFresh> {
+        self.time_at(None).await
+    }
+
+    async fn time_at(&self, arrival: Option<Reading>) -> Result<Timestamp, NotFresh> {
+        let arrival = arrival.unwrap_or_else(|| self.timer.read());
+        let Some(freshness) = &self.freshness else { return Ok(arrival.wall()) };
+        freshness.prove(arrival).await?;
+        freshness.store_time(arrival).ok_or(NotFresh)
+    }
+
+    /// The record of a presented key, as the store has it now, whatever has become of it. Where too
+    /// many keys are being looked up, this waits for its turn, a second at most.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Verifier::verify`].
+    pub async fn find(&self, presented: &str) -> Result<Option<ApiKey>, VerifyError> {
+        let Ok(digest) = self.format.digest(presented) else { return Ok(None) };
+        let mut turns = TURNS;
+        let _under_way = loop {
+            match self.lookups.begin() {
+                Some(under_way) => break under_way,
+                None if turns == 0 => return Err(VerifyError::TooManyLookups),
+                None => self.timer.sleep(TURN).await,
+            }
+            turns -= 1;
+        };
+        Ok(self.store.find(&digest).await?)
     }
 
     /// Forgets the record of `digest`. When this returns, no verification answers from what was
     /// remembered before.
     pub fn evict(&self, digest: &KeyDigest) {
         self.cache.evict(digest);
+    }
+
+    /// Forgets every record, as [`Verifier::evict`] forgets one.
+    pub fn evict_all(&self) {
+        self.cache.evict_all();
     }
 
     /// Whether a verification that starts now can be answered from memory. On a shared store that
@@ -234,13 +322,6 @@ impl Verifier {
     /// it.
     pub fn freshness(&self) -> Option<&Freshness> {
         self.freshness.as_deref()
-    }
-}
-
-fn judge(record: Arc<ApiKey>) -> Verdict {
-    match record.status {
-        Status::Active => Verdict::Accepted(record),
-        Status::Revoked => Verdict::Refused(Refusal::Revoked),
     }
 }
 

@@ -4,16 +4,16 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use keyward_core::clock::Timestamp;
+use chrono::{DateTime, Utc};
+use keyward_core::change::{Change, Outcome};
 use keyward_core::id::{KeyId, WorkspaceId};
-use keyward_core::key::ApiKey;
-use keyward_core::store::{Imported, StoreError, StoredKey, Unique};
+use keyward_core::store::{Changed, Imported, StoreError, StoredKey, Unique};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use crate::connections::{Connections, Repeat};
 use crate::lane::all_failed;
-use crate::row::{Columns, Row, column_time};
+use crate::row::{Columns, Row};
 
 /// Adds records, each of which is a call of its own: one that is refused does not harm the others.
 pub async fn create(
@@ -21,12 +21,21 @@ pub async fn create(
     records: Vec<StoredKey>,
 ) -> Vec<Result<(), StoreError>> {
     match insert(connections, &records).await {
-        Ok(()) => records.iter().map(|_| Ok(())).collect(),
+        Ok(mut added) => {
+            let outcome = |it: &StoredKey| {
+                let taken = !added.remove(&it.key.id.as_uuid());
+                if taken { Err(StoreError::Conflict(Unique::Id)) } else { Ok(()) }
+            };
+            records.iter().map(outcome).collect()
+        }
         Err(StoreError::Conflict(_) | StoreError::Corrupt(_)) if records.len() > 1 => {
             // The statement added nothing, and does not say because of which record.
             let mut outcomes = Vec::with_capacity(records.len());
             for record in &records {
-                outcomes.push(insert(connections, std::slice::from_ref(record)).await);
+                let alone = insert(connections, std::slice::from_ref(record)).await;
+                outcomes.push(alone.and_then(|added| {
+                    if added.is_empty() { Err(StoreError::Conflict(Unique::Id)) } else { Ok(()) }
+                }));
             }
             outcomes
         }
@@ -34,104 +43,181 @@ pub async fn create(
     }
 }
 
-async fn insert(connections: &Connections, records: &[StoredKey]) -> Result<(), StoreError> {
-    let columns: Columns = records.iter().collect();
+async fn insert(
+    connections: &Connections,
+    records: &[StoredKey],
+) -> Result<HashSet<Uuid>, StoreError> {
+    let columns: Arc<Columns> = Arc::new(records.iter().collect());
     connections
         .run(Repeat::IfNothingWasDone, |connection| {
-            let query = sqlx::query!(
-                "INSERT INTO keyward.api_keys (id, workspace_id, digest, name, key_prefix, status,
-                                               created_by, created_at, updated_at, scopes)
-                SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::text[],
-                                     $6::text[], $7::uuid[], $8::timestamptz[],
-                                     $9::timestamptz[], $10::text[])",
-                &columns.ids,
-                &columns.workspaces,
-                &columns.digests,
-                &columns.names,
-                &columns.prefixes,
-                &columns.statuses,
-                &columns.creators,
-                &columns.created,
-                &columns.updated,
-                &columns.scopes as &[Option<String>],
-            );
-            Box::pin(async move { query.execute(connection).await.map(drop) })
+            let columns = Arc::clone(&columns);
+            Box::pin(async move { insert_on(connection, &columns).await })
         })
         .await
 }
 
-/// A revocation that is asked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Revocation {
+/// Adds those records whose ids are not taken, of several with one id the first, and returns these
+/// ids.
+async fn insert_on(
+    connection: &mut PgConnection,
+    columns: &Columns,
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let added = sqlx::query_scalar!(
+        "INSERT INTO keyward.api_keys (id, workspace_id, digest, name, key_prefix, status,
+                                       created_by, created_at, updated_at, scopes, description,
+                                       metadata, expires_at, rotated_from, rotated_to, revoked_at,
+                                       revoked_by, revoked_reason)
+        SELECT id, workspace_id, digest, name, key_prefix, status, created_by, created_at,
+               updated_at, scopes, description, metadata::jsonb, expires_at, rotated_from,
+               rotated_to, revoked_at, revoked_by, revoked_reason
+        FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::text[], $6::text[],
+                    $7::uuid[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::text[],
+                    $12::text[], $13::timestamptz[], $14::uuid[], $15::uuid[],
+                    $16::timestamptz[], $17::uuid[], $18::text[])
+            AS given (id, workspace_id, digest, name, key_prefix, status, created_by, created_at,
+                      updated_at, scopes, description, metadata, expires_at, rotated_from,
+                      rotated_to, revoked_at, revoked_by, revoked_reason)
+        ON CONFLICT ON CONSTRAINT api_keys_id_key DO NOTHING
+        RETURNING id",
+        &columns.ids,
+        &columns.workspaces,
+        &columns.digests,
+        &columns.names,
+        &columns.prefixes,
+        &columns.statuses,
+        &columns.creators,
+        &columns.created,
+        &columns.updated,
+        &columns.scopes as &[Option<String>],
+        &columns.descriptions as &[Option<String>],
+        &columns.metadata as &[Option<String>],
+        &columns.expiries as &[Option<DateTime<Utc>>],
+        &columns.rotated_from as &[Option<Uuid>],
+        &columns.rotated_to as &[Option<Uuid>],
+        &columns.revoked_at as &[Option<DateTime<Utc>>],
+        &columns.revoked_by as &[Option<Uuid>],
+        &columns.reasons as &[Option<String>],
+    );
+    Ok(added.fetch_all(connection).await?.into_iter().collect())
+}
+
+/// A change that is asked for.
+#[derive(Debug, Clone)]
+pub struct Alteration {
     pub workspace: WorkspaceId,
     pub id: KeyId,
-    pub at: Timestamp,
+    pub change: Change,
 }
 
-/// Revokes the keys that are asked for and active, in one step, and returns each as it is then.
-pub async fn revoke(
+/// Makes the changes, one after the other, in one step. One that is refused does not harm the others.
+pub async fn change(
     connections: &Connections,
-    asked: Vec<Revocation>,
-) -> Vec<Result<Option<ApiKey>, StoreError>> {
-    let revoked = match revoke_together(connections, &asked).await {
-        Ok(revoked) => revoked,
-        Err(error) => return all_failed(asked.len(), &error),
-    };
-    let key_of =
-        |it: &Revocation| revoked.get(&it.id).filter(|key| key.workspace_id == it.workspace);
-    asked.iter().map(|it| Ok(key_of(it).cloned())).collect()
+    asked: Vec<Alteration>,
+) -> Vec<Result<Option<Changed>, StoreError>> {
+    let asked: Arc<[Alteration]> = asked.into();
+    match change_together(connections, &asked).await {
+        Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+        Err(StoreError::Conflict(_) | StoreError::Corrupt(_)) if asked.len() > 1 => {
+            // Nothing was changed, and it is not said because of which.
+            let mut outcomes = Vec::with_capacity(asked.len());
+            for one in &*asked {
+                let alone = change_together(connections, &[one.clone()].into()).await;
+                outcomes.push(alone.map(|mut outcomes| outcomes.pop().flatten()));
+            }
+            outcomes
+        }
+        Err(error) => all_failed(asked.len(), &error),
+    }
 }
 
-async fn revoke_together(
+async fn change_together(
     connections: &Connections,
-    asked: &[Revocation],
-) -> Result<HashMap<KeyId, ApiKey>, StoreError> {
-    let workspaces: Vec<Uuid> = asked.iter().map(|it| it.workspace.as_uuid()).collect();
-    let ids: Vec<Uuid> = asked.iter().map(|it| it.id.as_uuid()).collect();
-    let times: Vec<_> = asked.iter().map(|it| column_time(it.at)).collect();
-    // That the ids are named twice keeps the planner from reading the whole table for the join, which
-    // it does for as long as it takes the table to be small.
-    let changed = connections
+    asked: &Arc<[Alteration]>,
+) -> Result<Vec<Option<Changed>>, StoreError> {
+    let outcomes = connections
         .run(Repeat::IfNothingWasDone, |connection| {
-            let query = sqlx::query_as!(
-                Row,
-                "UPDATE keyward.api_keys AS key
-                SET status = 'revoked', updated_at = greatest(key.updated_at, asked.at)
-                FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS asked (workspace, id, at)
-                WHERE key.id = ANY($2) AND key.id = asked.id
-                  AND key.workspace_id = asked.workspace AND key.status = 'active'
-                RETURNING key.id, workspace_id, digest, name, key_prefix, status, created_by,
-                          created_at, updated_at, scopes",
-                &workspaces,
-                &ids,
-                &times,
-            );
-            Box::pin(query.fetch_all(connection))
+            let asked = Arc::clone(asked);
+            Box::pin(async move { change_on(connection, &asked).await })
         })
         .await?;
-    let known: HashSet<Uuid> = changed.iter().map(|row| row.id).collect();
-    let others: Vec<Uuid> = ids.iter().filter(|id| !known.contains(id)).copied().collect();
-    let before = if others.is_empty() { Vec::new() } else { revoked(connections, &others).await? };
-    let rows = changed.into_iter().chain(before);
-    rows.map(|row| row.into_stored().map(|stored| (stored.key.id, stored.key))).collect()
+    outcomes.map_err(StoreError::Conflict)
 }
 
-/// Those of `ids` that are revoked. (One that was made a moment ago is active, and was not there when
-/// its revocation was tried.)
-async fn revoked(connections: &Connections, ids: &[Uuid]) -> Result<Vec<Row>, StoreError> {
-    connections
-        .run(Repeat::Always, |connection| {
-            let query = sqlx::query_as!(
-                Row,
-                "SELECT id, workspace_id, digest, name, key_prefix, status, created_by,
-                        created_at, updated_at, scopes
-                FROM keyward.api_keys
-                WHERE id = ANY($1) AND status = 'revoked'",
-                ids,
-            );
-            Box::pin(query.fetch_all(connection))
-        })
-        .await
+async fn change_on(
+    connection: &mut PgConnection,
+    asked: &[Alteration],
+) -> Result<Result<Vec<Option<Changed>>, Unique>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    let ids: HashSet<Uuid> = asked.iter().map(|it| it.id.as_uuid()).collect();
+    let records = lock(&mut transaction, ids.into_iter().collect()).await?;
+    let mut records: HashMap<KeyId, StoredKey> =
+        records.into_iter().map(|stored| (stored.key.id, stored)).collect();
+    let mut outcomes = Vec::with_capacity(asked.len());
+    let (mut altered, mut successors) = (HashSet::new(), Vec::new());
+    for one in asked {
+        let stored = records.get_mut(&one.id).filter(|it| it.key.workspace_id == one.workspace);
+        let Some(stored) = stored else {
+            outcomes.push(None);
+            continue;
+        };
+        let outcome = one.change.apply(&mut stored.key);
+        if let Outcome::Succeeded(successor) = &outcome {
+            successors.push(StoredKey::clone(successor));
+        }
+        if matches!(outcome, Outcome::Changed | Outcome::Succeeded(_)) {
+            altered.insert(one.id);
+        }
+        let (key, digest) = (stored.key.clone(), stored.digest);
+        outcomes.push(Some(Changed { key, digest, outcome }));
+    }
+    // Also where nothing is altered: a sealed database says so to every change.
+    update(&mut transaction, records.values().filter(|it| altered.contains(&it.key.id))).await?;
+    if !successors.is_empty() {
+        let added = insert_on(&mut transaction, &successors.iter().collect()).await?;
+        if added.len() < successors.len() {
+            transaction.rollback().await?;
+            return Ok(Err(Unique::Id));
+        }
+    }
+    transaction.commit().await?;
+    Ok(Ok(outcomes))
+}
+
+/// Writes what may change of records that are there.
+async fn update(
+    connection: &mut PgConnection,
+    records: impl Iterator<Item = &StoredKey>,
+) -> Result<(), sqlx::Error> {
+    let columns: Columns = records.collect();
+    // That the ids are named twice keeps the planner from reading the whole table for the join, which
+    // it does for as long as it takes the table to be small.
+    let query = sqlx::query!(
+        "UPDATE keyward.api_keys AS key
+        SET name = given.name, status = given.status, updated_at = given.updated_at,
+            scopes = given.scopes, description = given.description,
+            metadata = given.metadata::jsonb, expires_at = given.expires_at,
+            rotated_to = given.rotated_to, revoked_at = given.revoked_at,
+            revoked_by = given.revoked_by, revoked_reason = given.revoked_reason
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[],
+                    $6::text[], $7::text[], $8::timestamptz[], $9::uuid[], $10::timestamptz[],
+                    $11::uuid[], $12::text[])
+            AS given (id, name, status, updated_at, scopes, description, metadata, expires_at,
+                      rotated_to, revoked_at, revoked_by, revoked_reason)
+        WHERE key.id = ANY($1) AND key.id = given.id",
+        &columns.ids,
+        &columns.names,
+        &columns.statuses,
+        &columns.updated,
+        &columns.scopes as &[Option<String>],
+        &columns.descriptions as &[Option<String>],
+        &columns.metadata as &[Option<String>],
+        &columns.expiries as &[Option<DateTime<Utc>>],
+        &columns.rotated_to as &[Option<Uuid>],
+        &columns.revoked_at as &[Option<DateTime<Utc>>],
+        &columns.revoked_by as &[Option<Uuid>],
+        &columns.reasons as &[Option<String>],
+    );
+    query.execute(connection).await.map(drop)
 }
 
 /// Adds records of another store, all or none.
@@ -153,7 +239,7 @@ async fn import_on(
     records: &[StoredKey],
 ) -> Result<Result<Imported, Unique>, sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    let added = insert_new(&mut transaction, records).await?;
+    let added = insert_on(&mut transaction, &records.iter().collect()).await?;
     let mut imported = Imported { added: added.len() as u64, ..Imported::default() };
     let present = records.iter().filter(|it| !added.contains(&it.key.id.as_uuid()));
     let present: HashMap<Uuid, &StoredKey> = present.map(|it| (it.key.id.as_uuid(), it)).collect();
@@ -164,43 +250,17 @@ async fn import_on(
             match stored.key.absorb(&given.key) {
                 Ok(true) if stored.digest == given.digest => changed.push(stored),
                 Ok(false) if stored.digest == given.digest => imported.unchanged += 1,
-                // Nothing is committed: the transaction ends with this value.
-                _ => return Ok(Err(Unique::Id)),
+                _ => {
+                    transaction.rollback().await?;
+                    return Ok(Err(Unique::Id));
+                }
             }
         }
-        imported.revoked = changed.len() as u64;
-        revoke_as_given(&mut transaction, &changed).await?;
+        imported.changed = changed.len() as u64;
+        update(&mut transaction, changed.iter()).await?;
     }
     transaction.commit().await?;
     Ok(Ok(imported))
-}
-
-/// Adds those records whose ids are not there yet, and returns these ids.
-async fn insert_new(
-    connection: &mut PgConnection,
-    records: &[StoredKey],
-) -> Result<HashSet<Uuid>, sqlx::Error> {
-    let columns: Columns = records.iter().collect();
-    let added = sqlx::query_scalar!(
-        "INSERT INTO keyward.api_keys (id, workspace_id, digest, name, key_prefix, status,
-                                       created_by, created_at, updated_at, scopes)
-        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::text[],
-                             $6::text[], $7::uuid[], $8::timestamptz[], $9::timestamptz[],
-                             $10::text[])
-        ON CONFLICT (id) DO NOTHING
-        RETURNING id",
-        &columns.ids,
-        &columns.workspaces,
-        &columns.digests,
-        &columns.names,
-        &columns.prefixes,
-        &columns.statuses,
-        &columns.creators,
-        &columns.created,
-        &columns.updated,
-        &columns.scopes as &[Option<String>],
-    );
-    Ok(added.fetch_all(connection).await?.into_iter().collect())
 }
 
 /// The records with these ids, which nobody else changes until the transaction ends.
@@ -215,7 +275,8 @@ async fn lock(
     let rows = sqlx::query_as!(
         Row,
         "SELECT id, workspace_id, digest, name, key_prefix, status, created_by, created_at,
-                updated_at, scopes
+                updated_at, scopes, description, metadata::text, expires_at, rotated_from,
+                rotated_to, revoked_at, revoked_by, revoked_reason
         FROM keyward.api_keys
         WHERE id = ANY($1)
         ORDER BY id
@@ -225,26 +286,6 @@ async fn lock(
     let rows = rows.fetch_all(connection).await?;
     let stored = rows.into_iter().map(Row::into_stored);
     stored.collect::<Result<_, _>>().map_err(|error| sqlx::Error::Decode(Box::new(error)))
-}
-
-async fn revoke_as_given(
-    connection: &mut PgConnection,
-    changed: &[StoredKey],
-) -> Result<(), sqlx::Error> {
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<Uuid> = changed.iter().map(|it| it.key.id.as_uuid()).collect();
-    let times: Vec<_> = changed.iter().map(|it| column_time(it.key.updated_at)).collect();
-    let query = sqlx::query!(
-        "UPDATE keyward.api_keys AS key
-        SET status = 'revoked', updated_at = given.at
-        FROM unnest($1::uuid[], $2::timestamptz[]) AS given (id, at)
-        WHERE key.id = ANY($1) AND key.id = given.id",
-        &ids,
-        &times,
-    );
-    query.execute(connection).await.map(drop)
 }
 
 /// Seals the database, or unseals it.

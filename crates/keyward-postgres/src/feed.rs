@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use keyward_core::clock::Timestamp;
 use keyward_core::secret::KeyDigest;
 use keyward_core::store::{Mark, News, Poll, StoreError, WindowChange, Windows};
 use sqlx::postgres::PgConnectOptions;
@@ -41,6 +43,7 @@ struct Row {
     newest_nonce: Option<Uuid>,
     node_window_ms: i32,
     barrier_window_ms: i32,
+    time: DateTime<Utc>,
     standby: bool,
     epoch: Option<i64>,
     nonce: Option<Uuid>,
@@ -91,7 +94,7 @@ async fn ask(connection: &mut PgConnection, after: Option<Mark>) -> Result<Poll,
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT clock.epoch AS newest, newest.nonce AS "newest_nonce?", node_window_ms,
-               barrier_window_ms, pg_is_in_recovery() AS "standby!", change.epoch AS "epoch?",
+               barrier_window_ms, clock_timestamp() AS "time!", pg_is_in_recovery() AS "standby!", change.epoch AS "epoch?",
                change.nonce AS "nonce?", change.digest AS "digest?"
         FROM keyward.change_clock AS clock
         LEFT JOIN keyward.key_changes AS newest ON newest.epoch = clock.epoch
@@ -115,7 +118,9 @@ async fn ask(connection: &mut PgConnection, after: Option<Mark>) -> Result<Poll,
     }
     let newest = first.newest_nonce.and_then(|nonce| mark(first.newest, nonce));
     let windows = windows_of(first.node_window_ms, first.barrier_window_ms);
-    Ok(Poll { newest, news: news(after, &rows), windows })
+    // The year is one that can be written.
+    let time = Timestamp::from_micros(first.time.timestamp_micros()).unwrap_or(Timestamp::MAX);
+    Ok(Poll { newest, news: news(after, &rows), windows, time })
 }
 
 /// What the rows of a poll say has changed after `after`. The history is the one that is known if it
@@ -245,6 +250,7 @@ mod tests {
             newest_nonce: None,
             node_window_ms: 0,
             barrier_window_ms: 0,
+            time: DateTime::UNIX_EPOCH,
             standby: false,
             epoch: Some(epoch),
             nonce: Some(nonce),

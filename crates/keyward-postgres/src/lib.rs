@@ -28,20 +28,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keyward_core::clock::Timestamp;
+use keyward_core::change::Change;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
 use keyward_core::store::{
-    ChangeFeed, Imported, KeyStore, ListPosition, Mark, Poll, StoreError, StoredKey, WindowChange,
-    Windows,
+    ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, Mark, Poll, StoreError,
+    StoredKey, WindowChange, Windows,
 };
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::changing::Revocation;
+use crate::changing::Alteration;
 use crate::connections::{Connections, WORK_LIMIT};
 pub use crate::error::ConnectError;
 use crate::error::{TOO_LATE, unavailable};
@@ -53,9 +53,9 @@ use crate::lane::{Lane, all_failed};
 const LOOKUP_STATEMENTS: u32 = 4;
 /// Statements with creations. One waits for the disk while the other is gathered.
 const CREATE_STATEMENTS: u32 = 2;
-/// Statements with revocations. Each holds the change clock until it is committed, so a second one
+/// Transactions with changes. Each holds the change clock until it is committed, so a second one
 /// would only wait, and hold a connection.
-const REVOKE_STATEMENTS: u32 = 1;
+const CHANGE_STATEMENTS: u32 = 1;
 /// Statements that ask for the windows: one serves all revocations that wait for it.
 const WINDOW_STATEMENTS: u32 = 1;
 
@@ -100,7 +100,7 @@ struct Open {
 struct Lanes {
     lookups: Lane<KeyDigest, Option<StoredKey>>,
     creations: Lane<StoredKey, ()>,
-    revocations: Lane<Revocation, Option<ApiKey>>,
+    changes: Lane<Alteration, Option<Changed>>,
     windows: Lane<(), Windows>,
 }
 
@@ -168,7 +168,7 @@ impl Open {
         let connections = Arc::new(Connections::new(options, pool_size, pool_wait));
         let (short, long) = (pool_wait + SHORT_PATIENCE, pool_wait + LONG_PATIENCE);
         let each = [(); 4].map(|()| Arc::clone(&connections));
-        let [for_lookups, for_creations, for_revocations, for_windows] = each;
+        let [for_lookups, for_creations, for_changes, for_windows] = each;
         let (lookups, looking_up) = Lane::start(LOOKUP_STATEMENTS, short, move |digests| {
             let connections = Arc::clone(&for_lookups);
             async move { reading::find(&connections, digests).await }
@@ -177,9 +177,9 @@ impl Open {
             let connections = Arc::clone(&for_creations);
             async move { changing::create(&connections, records).await }
         });
-        let (revocations, revoking) = Lane::start(REVOKE_STATEMENTS, long, move |asked| {
-            let connections = Arc::clone(&for_revocations);
-            async move { changing::revoke(&connections, asked).await }
+        let (changes, changing) = Lane::start(CHANGE_STATEMENTS, long, move |asked| {
+            let connections = Arc::clone(&for_changes);
+            async move { changing::change(&connections, asked).await }
         });
         let (windows, asking) = Lane::start(WINDOW_STATEMENTS, long, move |asked: Vec<()>| {
             let connections = Arc::clone(&for_windows);
@@ -193,8 +193,8 @@ impl Open {
         Self {
             connections,
             apart: Arc::new(Semaphore::new(pool_size.div_ceil(2) as usize)),
-            lanes: Lanes { lookups, creations, revocations, windows },
-            tasks: [looking_up, creating, revoking, asking],
+            lanes: Lanes { lookups, creations, changes, windows },
+            tasks: [looking_up, creating, changing, asking],
             feed,
         }
     }
@@ -227,20 +227,23 @@ impl KeyStore for PostgresStore {
     async fn list(
         &self,
         workspace: WorkspaceId,
+        filter: &Filter,
         after: Option<ListPosition>,
         limit: usize,
     ) -> Result<Vec<ApiKey>, StoreError> {
-        let page = async move |it: Arc<_>| reading::page(&it, workspace, after, limit).await;
+        let filter = filter.clone();
+        let page =
+            async move |it: Arc<_>| reading::page(&it, workspace, &filter, after, limit).await;
         Ok(self.soon(LONG_PATIENCE, page).await?.into_iter().map(|stored| stored.key).collect())
     }
 
-    async fn revoke(
+    async fn change(
         &self,
         workspace: WorkspaceId,
         id: KeyId,
-        at: Timestamp,
-    ) -> Result<Option<ApiKey>, StoreError> {
-        self.lanes()?.revocations.call(Revocation { workspace, id, at }).await
+        change: &Change,
+    ) -> Result<Option<Changed>, StoreError> {
+        self.lanes()?.changes.call(Alteration { workspace, id, change: change.clone() }).await
     }
 
     async fn scan(&self, after: Option<KeyId>, limit: usize) -> Result<Vec<StoredKey>, StoreError> {

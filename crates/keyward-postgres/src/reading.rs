@@ -1,8 +1,9 @@
 //! Statements that read. Each is one snapshot of the database.
 
-use keyward_core::id::{KeyId, WorkspaceId};
+use keyward_core::id::{AccountId, KeyId, WorkspaceId};
+use keyward_core::key::{KeyName, Status};
 use keyward_core::secret::KeyDigest;
-use keyward_core::store::{ListPosition, StoreError, StoredKey};
+use keyward_core::store::{Filter, ListPosition, StoreError, StoredKey};
 use uuid::Uuid;
 
 use crate::connections::{Connections, Repeat};
@@ -25,7 +26,8 @@ pub async fn find(
                 FROM unnest((SELECT $1::bytea[])) WITH ORDINALITY AS asked (digest, position)
                 CROSS JOIN LATERAL (
                     SELECT id, workspace_id, digest, name, key_prefix, status, created_by,
-                           created_at, updated_at, scopes
+                           created_at, updated_at, scopes, description, metadata::text, expires_at,
+                           rotated_from, rotated_to, revoked_at, revoked_by, revoked_reason
                     FROM keyward.api_keys
                     WHERE digest = asked.digest
                     OFFSET 0
@@ -54,6 +56,14 @@ pub async fn find(
             created_at: row.created_at,
             updated_at: row.updated_at,
             scopes: row.scopes,
+            description: row.description,
+            metadata: row.metadata,
+            expires_at: row.expires_at,
+            rotated_from: row.rotated_from,
+            rotated_to: row.rotated_to,
+            revoked_at: row.revoked_at,
+            revoked_by: row.revoked_by,
+            revoked_reason: row.revoked_reason,
         };
         if let Some(place) = place {
             *place = row.into_stored().map(Some);
@@ -73,7 +83,8 @@ pub async fn get(
             let query = sqlx::query_as!(
                 Row,
                 "SELECT id, workspace_id, digest, name, key_prefix, status, created_by,
-                        created_at, updated_at, scopes
+                        created_at, updated_at, scopes, description, metadata::text, expires_at,
+                        rotated_from, rotated_to, revoked_at, revoked_by, revoked_reason
                 FROM keyward.api_keys
                 WHERE id = $1 AND workspace_id = $2",
                 id.as_uuid(),
@@ -88,15 +99,20 @@ pub async fn get(
 /// One page of a workspace.
 ///
 /// The records behind a position are those of the same time with a greater id, and all older ones:
-/// each of the two is a stretch of `api_keys_list_idx`, and no more of it is read than a page. (One
+/// each of the two is a stretch of `api_keys_list_idx`, and no more of it is read than a page, beside
+/// what the filter holds back. (One
 /// condition with an OR would read all records of that time again for every page; so would one limit
 /// for both, because Postgres then sorts them together.)
 pub async fn page(
     connections: &Connections,
     workspace: WorkspaceId,
+    filter: &Filter,
     after: Option<ListPosition>,
     limit: usize,
 ) -> Result<Vec<StoredKey>, StoreError> {
+    let status = filter.status.map(Status::as_str);
+    let created_by = filter.created_by.as_ref().map(AccountId::as_uuid);
+    let name = filter.name.as_ref().map(KeyName::as_str);
     let (time, id) = after.map(|it| (column_time(it.created_at), it.id.as_uuid())).unzip();
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = connections
@@ -106,15 +122,22 @@ pub async fn page(
                 r#"SELECT id AS "id!", workspace_id AS "workspace_id!", digest AS "digest!",
                        name AS "name!", key_prefix AS "key_prefix!", status AS "status!",
                        created_by AS "created_by!", created_at AS "created_at!",
-                       updated_at AS "updated_at!", scopes
+                       updated_at AS "updated_at!", scopes, description, metadata::text, expires_at,
+                       rotated_from, rotated_to, revoked_at, revoked_by, revoked_reason
                 FROM (
                     (SELECT * FROM keyward.api_keys
                     WHERE workspace_id = $1 AND created_at = $2 AND id > $3
+                      AND ($5::text IS NULL OR status = $5)
+                      AND ($6::uuid IS NULL OR created_by = $6)
+                      AND ($7::text IS NULL OR name = $7)
                     ORDER BY id
                     LIMIT $4)
                     UNION ALL
                     (SELECT * FROM keyward.api_keys
                     WHERE workspace_id = $1 AND created_at < coalesce($2, 'infinity')
+                      AND ($5::text IS NULL OR status = $5)
+                      AND ($6::uuid IS NULL OR created_by = $6)
+                      AND ($7::text IS NULL OR name = $7)
                     ORDER BY created_at DESC, id
                     LIMIT $4)
                 ) AS behind
@@ -124,6 +147,9 @@ pub async fn page(
                 time,
                 id,
                 limit,
+                status,
+                created_by,
+                name,
             );
             Box::pin(query.fetch_all(connection))
         })
@@ -149,7 +175,8 @@ pub async fn scan(
             let query = sqlx::query_as!(
                 Row,
                 "SELECT id, workspace_id, digest, name, key_prefix, status, created_by,
-                        created_at, updated_at, scopes
+                        created_at, updated_at, scopes, description, metadata::text, expires_at,
+                        rotated_from, rotated_to, revoked_at, revoked_by, revoked_reason
                 FROM keyward.api_keys
                 WHERE id >= $1
                 ORDER BY id

@@ -1,7 +1,11 @@
 //! A row, and the record that it is.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use keyward_core::clock::Timestamp;
+use keyward_core::details::{Description, Details, Metadata, Revocation};
+use keyward_core::id::{AccountId, KeyId};
 use keyward_core::key::{ApiKey, KeyName, Status};
 use keyward_core::scope::{Scope, Scopes};
 use keyward_core::secret::{KeyDigest, KeyPrefix};
@@ -21,6 +25,14 @@ pub struct Row {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub scopes: Option<String>,
+    pub description: Option<String>,
+    pub metadata: Option<String>,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub rotated_from: Option<Uuid>,
+    pub rotated_to: Option<Uuid>,
+    pub revoked_at: Option<DateTime<Utc>>,
+    pub revoked_by: Option<Uuid>,
+    pub revoked_reason: Option<String>,
 }
 
 /// A column whose value no version of this program wrote.
@@ -35,6 +47,7 @@ impl Row {
     }
 
     fn decode(self) -> Result<StoredKey, Malformed> {
+        let details = self.details()?;
         let digest = self.digest.try_into().map_err(|_| Malformed("digest"))?;
         let key = ApiKey {
             id: self.id.into(),
@@ -46,8 +59,29 @@ impl Row {
             created_at: timestamp(self.created_at, "created_at")?,
             updated_at: timestamp(self.updated_at, "updated_at")?,
             named_scopes: self.scopes.as_deref().map(scopes).transpose()?,
+            details,
         };
         Ok(StoredKey { key, digest: KeyDigest::from_bytes(digest) })
+    }
+
+    fn details(&self) -> Result<Details, Malformed> {
+        let time = |time: Option<_>, column| time.map(|it| timestamp(it, column)).transpose();
+        let reason = self.revoked_reason.as_deref().map(str::parse).transpose();
+        let reason = reason.map_err(|_| Malformed("revoked_reason"))?;
+        let by = self.revoked_by.map(Into::into);
+        let revocation = match time(self.revoked_at, "revoked_at")? {
+            Some(at) => Some(Revocation { at, by, reason }),
+            None if by.is_some() || reason.is_some() => return Err(Malformed("revoked_at")),
+            None => None,
+        };
+        Ok(Details {
+            description: self.description.as_deref().map(description).transpose()?,
+            metadata: self.metadata.as_deref().map_or(Ok(Metadata::default()), metadata)?,
+            expires_at: time(self.expires_at, "expires_at")?,
+            rotated_from: self.rotated_from.map(Into::into),
+            rotated_to: self.rotated_to.map(Into::into),
+            revocation,
+        })
     }
 }
 
@@ -55,6 +89,22 @@ fn name(text: &str) -> Result<KeyName, Malformed> {
     let name = KeyName::new(text).map_err(|_| Malformed("name"))?;
     // Trimming must leave it as it is: what was written had been trimmed.
     if name.as_str() == text { Ok(name) } else { Err(Malformed("name")) }
+}
+
+fn description(text: &str) -> Result<Description, Malformed> {
+    let description = Description::new(text).map_err(|_| Malformed("description"))?;
+    if description.as_str() == text { Ok(description) } else { Err(Malformed("description")) }
+}
+
+fn metadata(json: &str) -> Result<Metadata, Malformed> {
+    let entries: BTreeMap<String, String> =
+        serde_json::from_str(json).map_err(|_| Malformed("metadata"))?;
+    Metadata::new(entries).map_err(|_| Malformed("metadata"))
+}
+
+fn column_metadata(metadata: &Metadata) -> Option<String> {
+    let entries = || metadata.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    (!metadata.is_empty()).then(|| serde_json::Value::Object(entries()).to_string())
 }
 
 fn status(text: &str) -> Result<Status, Malformed> {
@@ -92,6 +142,14 @@ pub struct Columns {
     pub created: Vec<DateTime<Utc>>,
     pub updated: Vec<DateTime<Utc>>,
     pub scopes: Vec<Option<String>>,
+    pub descriptions: Vec<Option<String>>,
+    pub metadata: Vec<Option<String>>,
+    pub expiries: Vec<Option<DateTime<Utc>>>,
+    pub rotated_from: Vec<Option<Uuid>>,
+    pub rotated_to: Vec<Option<Uuid>>,
+    pub revoked_at: Vec<Option<DateTime<Utc>>>,
+    pub revoked_by: Vec<Option<Uuid>>,
+    pub reasons: Vec<Option<String>>,
 }
 
 impl<'a> FromIterator<&'a StoredKey> for Columns {
@@ -108,6 +166,18 @@ impl<'a> FromIterator<&'a StoredKey> for Columns {
             columns.created.push(column_time(key.created_at));
             columns.updated.push(column_time(key.updated_at));
             columns.scopes.push(key.named_scopes.as_ref().map(Scopes::to_string));
+            let Details { description, metadata, revocation, .. } = &key.details;
+            columns.descriptions.push(description.as_ref().map(|it| it.as_str().to_owned()));
+            columns.metadata.push(column_metadata(metadata));
+            columns.expiries.push(key.details.expires_at.map(column_time));
+            columns.rotated_from.push(key.details.rotated_from.as_ref().map(KeyId::as_uuid));
+            columns.rotated_to.push(key.details.rotated_to.as_ref().map(KeyId::as_uuid));
+            columns.revoked_at.push(revocation.map(|it| column_time(it.at)));
+            columns
+                .revoked_by
+                .push(revocation.and_then(|it| it.by).as_ref().map(AccountId::as_uuid));
+            let reason = revocation.and_then(|it| it.reason);
+            columns.reasons.push(reason.map(|reason| reason.as_str().to_owned()));
         }
         columns
     }

@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 
-use keyward_core::clock::Timestamp;
+use keyward_core::change::Change as KeyChange;
 use keyward_core::id::{KeyId, WorkspaceId};
-use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
-use keyward_core::store::{Imported, StoreError, StoredKey};
+use keyward_core::store::{Changed, Imported, StoreError, StoredKey};
 use tokio::sync::oneshot;
 
 use crate::error::classify;
@@ -18,12 +17,19 @@ pub type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 pub enum Change {
     /// [`keyward_core::store::KeyStore::create`].
     Create { stored: Box<StoredKey>, answer: Answer<()> },
-    /// [`keyward_core::store::KeyStore::revoke`].
-    Revoke { workspace: WorkspaceId, id: KeyId, at: Timestamp, answer: Answer<Option<ApiKey>> },
+    /// [`keyward_core::store::KeyStore::change`].
+    Alter(Box<Alter>, Answer<Option<Changed>>),
     /// [`keyward_core::store::KeyStore::import`].
     Import { records: Vec<StoredKey>, answer: Answer<Imported> },
     /// [`keyward_core::store::KeyStore::seal`].
     Seal { sealed: bool, answer: Answer<()> },
+}
+
+/// A change of a record that is there.
+pub struct Alter {
+    pub workspace: WorkspaceId,
+    pub id: KeyId,
+    pub change: KeyChange,
 }
 
 impl Change {
@@ -32,7 +38,7 @@ impl Change {
         // That the caller has gone changes nothing here.
         match self {
             Self::Create { answer, .. } | Self::Seal { answer, .. } => drop(answer.send(Err(why))),
-            Self::Revoke { answer, .. } => drop(answer.send(Err(why))),
+            Self::Alter(_, answer) => drop(answer.send(Err(why))),
             Self::Import { answer, .. } => drop(answer.send(Err(why))),
         }
     }
@@ -42,8 +48,8 @@ impl Change {
 pub enum Decided {
     /// A creation, or the seal.
     Made(Answer<()>, Result<(), StoreError>),
-    /// A revocation.
-    Revoked(Answer<Option<ApiKey>>, Result<Option<ApiKey>, StoreError>),
+    /// A change of a record.
+    Altered(Answer<Option<Changed>>, Box<Result<Option<Changed>, StoreError>>),
     /// An import.
     Imported(Answer<Imported>, Result<Imported, StoreError>),
 }
@@ -53,7 +59,7 @@ impl Decided {
     pub fn answer(self, written: &Result<(), rocksdb::Error>) {
         match self {
             Self::Made(answer, outcome) => settle(answer, outcome, written),
-            Self::Revoked(answer, outcome) => settle(answer, outcome, written),
+            Self::Altered(answer, outcome) => settle(answer, *outcome, written),
             Self::Imported(answer, outcome) => settle(answer, outcome, written),
         }
     }
@@ -88,7 +94,17 @@ impl Touched {
                 let new = !self.ids.contains(&stored.key.id) && self.digests.insert(stored.digest);
                 new && self.ids.insert(stored.key.id)
             }
-            Change::Revoke { id, .. } => self.ids.insert(*id),
+            Change::Alter(alter, _) => {
+                let new = match &alter.change {
+                    KeyChange::Rotate(it) if self.ids.contains(&it.id) => false,
+                    KeyChange::Rotate(it) => self.digests.insert(it.digest),
+                    _ => true,
+                };
+                if let KeyChange::Rotate(it) = &alter.change {
+                    self.ids.insert(it.id);
+                }
+                new && self.ids.insert(alter.id)
+            }
             Change::Import { .. } | Change::Seal { .. } => false,
         }
     }

@@ -12,15 +12,27 @@
 //! | 1 | scopes: 0 none were named, 1 they were |
 //! | … | `key_prefix`, name and scopes (separated by spaces), each ended by a zero byte |
 //!
-//! No prefix, name or scope can hold a zero byte. What the key of the entry says already (workspace,
+//! A record of version 2 is one that has details. It goes on with
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 1 | which of the next follow: 1 `expires_at`, 2 `rotated_from`, 4 `rotated_to`, 8 `revoked_at`, 16 `revoked_by`, 32 the reason |
+//! | 8, 16, 16, 8, 16, 1 | those, in this order; a reason is its place in [`REASONS`] |
+//! | 1 | how many entries the metadata has |
+//! | … | the description, and then names and values of the metadata, each ended by a zero byte |
+//!
+//! No text among them can hold a zero byte. What the key of the entry says already (workspace,
 //! time of creation, id) is not said again.
 //!
 //! Reading is strict: a value of another version, or with anything missing, amiss or left over, is
 //! an error and never a guess. A later version may append fields; a program that does not know it
 //! refuses the record by the first byte instead of overlooking, say, that the key has expired.
 
+use std::collections::BTreeMap;
+
 use keyward_core::clock::Timestamp;
-use keyward_core::id::AccountId;
+use keyward_core::details::{Description, Details, Metadata, Reason, Revocation};
+use keyward_core::id::{AccountId, KeyId};
 use keyward_core::key::{ApiKey, KeyName, Status};
 use keyward_core::scope::{Scope, Scopes};
 use keyward_core::secret::{KeyDigest, KeyPrefix};
@@ -28,8 +40,19 @@ use keyward_core::store::StoredKey;
 
 use crate::layout::{PLACE_LEN, Place};
 
-const RECORD_VERSION: u8 = 1;
+/// Of a record without details, and of one with some.
+const PLAIN: u8 = 1;
+const DETAILED: u8 = 2;
 const INDEX_VERSION: u8 = 1;
+
+/// In the order of their numbers, to which only the end may add.
+const REASONS: [Reason; 5] = [
+    Reason::KeyCompromise,
+    Reason::AffiliationChanged,
+    Reason::Superseded,
+    Reason::CessationOfOperation,
+    Reason::PrivilegeWithdrawn,
+];
 
 /// Bytes that no version of this program wrote, or that a later one did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +84,8 @@ pub fn decode_index(value: &[u8]) -> Result<Place, Malformed> {
 pub fn encode_record(stored: &StoredKey) -> Vec<u8> {
     let StoredKey { key, digest } = stored;
     let mut value = Vec::with_capacity(128);
-    value.push(RECORD_VERSION);
+    let detailed = key.details != Details::default();
+    value.push(if detailed { DETAILED } else { PLAIN });
     value.extend(digest.as_bytes());
     value.extend(key.created_by.as_bytes());
     value.extend(key.updated_at.as_micros().to_be_bytes());
@@ -75,20 +99,59 @@ pub fn encode_record(stored: &StoredKey) -> Vec<u8> {
         value.extend(text.as_bytes());
         value.push(0);
     }
+    if detailed {
+        encode_details(&mut value, &key.details);
+    }
     value
+}
+
+fn encode_details(value: &mut Vec<u8>, details: &Details) {
+    let flags = value.len();
+    value.push(0);
+    let revocation = details.revocation;
+    let time = |time: Timestamp| time.as_micros().to_be_bytes().to_vec();
+    let id = |id: KeyId| id.as_bytes().to_vec();
+    let fields = [
+        details.expires_at.map(time),
+        details.rotated_from.map(id),
+        details.rotated_to.map(id),
+        revocation.map(|it| time(it.at)),
+        revocation.and_then(|it| it.by).map(|by| by.as_bytes().to_vec()),
+        revocation.and_then(|it| it.reason).map(|reason| vec![number(reason)]),
+    ];
+    for (at, field) in fields.into_iter().enumerate() {
+        if let Some(field) = field {
+            value[flags] |= 1 << at;
+            value.extend(field);
+        }
+    }
+    // There are 32 at most.
+    value.push(details.metadata.iter().len().try_into().unwrap_or(u8::MAX));
+    let description = details.description.as_ref().map_or("", Description::as_str);
+    let metadata = details.metadata.iter().flat_map(|(name, value)| [name, value]);
+    for text in std::iter::once(description).chain(metadata) {
+        value.extend(text.as_bytes());
+        value.push(0);
+    }
+}
+
+fn number(reason: Reason) -> u8 {
+    REASONS.iter().zip(0..).find_map(|(it, number)| (*it == reason).then_some(number)).unwrap_or(0)
 }
 
 /// The record that stands at `place` with this value.
 pub fn decode_record(place: &Place, value: &[u8]) -> Result<StoredKey, Malformed> {
-    let mut fields = Fields::of(value, RECORD_VERSION)?;
+    let detailed = value.first() == Some(&DETAILED);
+    let mut fields = Fields::of(value, if detailed { DETAILED } else { PLAIN })?;
     let digest = KeyDigest::from_bytes(fields.array("digest")?);
     let created_by = AccountId::from_bytes(fields.array("created_by")?);
-    let updated_at = fields.timestamp()?;
+    let updated_at = fields.timestamp("updated_at")?;
     let status = fields.status()?;
     let scopes_named = fields.flag("scopes")?;
     let key_prefix = fields.text("key_prefix")?;
     let name = fields.text("name")?;
     let scopes = fields.text("scopes")?;
+    let details = if detailed { decode_details(&mut fields)? } else { Details::default() };
     fields.end()?;
     let key = ApiKey {
         id: place.id(),
@@ -100,8 +163,57 @@ pub fn decode_record(place: &Place, value: &[u8]) -> Result<StoredKey, Malformed
         created_at: place.created_at().ok_or(Malformed::Field("created_at"))?,
         updated_at,
         named_scopes: decode_scopes(scopes_named, scopes)?,
+        details,
     };
     Ok(StoredKey { key, digest })
+}
+
+fn decode_details(fields: &mut Fields<'_>) -> Result<Details, Malformed> {
+    let [flags] = fields.array("flags")?;
+    let has = |field: u8| flags & (1 << field) != 0;
+    if flags >= 1 << 6 || (!has(3) && (has(4) || has(5))) {
+        return Err(Malformed::Field("flags"));
+    }
+    let expires_at = has(0).then(|| fields.timestamp("expires_at")).transpose()?;
+    let rotated_from = has(1).then(|| fields.array("rotated_from")).transpose()?;
+    let rotated_to = has(2).then(|| fields.array("rotated_to")).transpose()?;
+    let revoked_at = has(3).then(|| fields.timestamp("revoked_at")).transpose()?;
+    let by = has(4).then(|| fields.array("revoked_by")).transpose()?;
+    let reason = has(5).then(|| fields.reason()).transpose()?;
+    let [count] = fields.array("metadata")?;
+    let description = decode_description(fields.text("description")?)?;
+    let mut entries = BTreeMap::new();
+    for _ in 0..count {
+        let name = fields.text("metadata")?.to_owned();
+        // They are written in order and without repeats.
+        if entries.last_key_value().is_some_and(|(last, _)| *last >= name) {
+            return Err(Malformed::Field("metadata"));
+        }
+        entries.insert(name, fields.text("metadata")?.to_owned());
+    }
+    let details = Details {
+        description,
+        metadata: Metadata::new(entries).map_err(|_| Malformed::Field("metadata"))?,
+        expires_at,
+        rotated_from: rotated_from.map(KeyId::from_bytes),
+        rotated_to: rotated_to.map(KeyId::from_bytes),
+        revocation: revoked_at.map(|at| Revocation {
+            at,
+            by: by.map(AccountId::from_bytes),
+            reason,
+        }),
+    };
+    // Else it would have been written without.
+    if details == Details::default() { Err(Malformed::Field("details")) } else { Ok(details) }
+}
+
+fn decode_description(text: &str) -> Result<Option<Description>, Malformed> {
+    let malformed = Malformed::Field("description");
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let description = Description::new(text).map_err(|_| malformed)?;
+    if description.as_str() == text { Ok(Some(description)) } else { Err(malformed) }
 }
 
 fn decode_name(text: &str) -> Result<KeyName, Malformed> {
@@ -139,9 +251,14 @@ impl<'a> Fields<'a> {
         Ok(*array)
     }
 
-    fn timestamp(&mut self) -> Result<Timestamp, Malformed> {
-        let micros = i64::from_be_bytes(self.array("updated_at")?);
-        Timestamp::from_micros(micros).ok_or(Malformed::Field("updated_at"))
+    fn timestamp(&mut self, field: &'static str) -> Result<Timestamp, Malformed> {
+        let micros = i64::from_be_bytes(self.array(field)?);
+        Timestamp::from_micros(micros).ok_or(Malformed::Field(field))
+    }
+
+    fn reason(&mut self) -> Result<Reason, Malformed> {
+        let [number] = self.array("revoked_reason")?;
+        REASONS.get(usize::from(number)).copied().ok_or(Malformed::Field("revoked_reason"))
     }
 
     fn status(&mut self) -> Result<Status, Malformed> {
@@ -195,8 +312,9 @@ mod tests {
         ) {
             let _ = decode_record(&place, &value);
             let _ = decode_index(&value);
-            let known = [&[RECORD_VERSION][..], &value].concat();
-            let _ = decode_record(&place, &known);
+            for known in [PLAIN, DETAILED] {
+                let _ = decode_record(&place, &[&[known][..], &value].concat());
+            }
         }
 
         #[test]
@@ -219,7 +337,7 @@ mod tests {
             let value = encode_record(&stored);
             prop_assert!(decode_record(&place, &value[..cut.index(value.len())]).is_err());
             let longer = [&value[..], &[0]].concat();
-            prop_assert_eq!(decode_record(&place, &longer), Err(Malformed::Field("bytes left over")));
+            prop_assert!(decode_record(&place, &longer).is_err());
         }
     }
 
@@ -227,9 +345,9 @@ mod tests {
     fn a_record_of_a_later_version_is_refused_by_its_first_byte() {
         let stored = StoredKey { key: key(1, 1), digest: KeyDigest::from_bytes([1; 32]) };
         let mut value = encode_record(&stored);
-        value[0] = 2;
+        value[0] = 3;
         value.extend(b"a field of later times");
-        assert_eq!(decode_record(&Place::of(&stored.key), &value), Err(Malformed::Version(2)));
+        assert_eq!(decode_record(&Place::of(&stored.key), &value), Err(Malformed::Version(3)));
         let mut value = encode_index(&Place::of(&stored.key));
         value[0] = 2;
         assert_eq!(decode_index(&value), Err(Malformed::Version(2)));
@@ -248,5 +366,33 @@ mod tests {
         expected.extend([0, 1]);
         expected.extend(b"sk_live_abc1\0a key 1\0a b\0");
         assert_eq!(encode_record(&stored), expected);
+    }
+
+    #[test]
+    fn version_2_is_version_1_and_these_bytes() {
+        let plain = StoredKey { key: key(1, 1), digest: KeyDigest::from_bytes([0xd1; 32]) };
+        let mut stored = plain.clone();
+        let at = |micros| Timestamp::from_micros(micros);
+        let (by, reason) = (Some(AccountId::from_bytes([5; 16])), Some(Reason::Superseded));
+        stored.key.details = Details {
+            description: Description::new("for CI").ok(),
+            metadata: Metadata::new([("team".into(), "a".into())].into()).unwrap(),
+            expires_at: at(1),
+            rotated_from: Some(KeyId::from_bytes([2; 16])),
+            rotated_to: Some(KeyId::from_bytes([3; 16])),
+            revocation: at(4).map(|at| Revocation { at, by, reason }),
+        };
+        let mut expected = encode_record(&plain);
+        expected[0] = 2;
+        expected.push(0b11_1111);
+        expected.extend(1_i64.to_be_bytes());
+        expected.extend([2; 16]);
+        expected.extend([3; 16]);
+        expected.extend(4_i64.to_be_bytes());
+        expected.extend([5; 16]);
+        expected.extend([2, 1]);
+        expected.extend(b"for CI\0team\0a\0");
+        assert_eq!(encode_record(&stored), expected);
+        assert_eq!(REASONS, Reason::ALL, "a new reason has a number too");
     }
 }

@@ -19,16 +19,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{io, thread};
 
-use keyward_core::clock::Timestamp;
-use keyward_core::id::{KeyId, WorkspaceId};
-use keyward_core::key::ApiKey;
-use keyward_core::store::{Imported, StoreError, StoredKey, Unique};
+use keyward_core::change::Outcome;
+use keyward_core::store::{Changed, Imported, StoreError, StoredKey, Unique};
 use rocksdb::WriteBatch;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::change::{Change, Decided, Touched};
+use crate::change::{Alter, Change, Decided, Touched};
 use crate::database::Database;
-use crate::error::{ReadError, classify, unavailable};
+use crate::error::{classify, unavailable};
 use crate::setup::Reach;
 
 /// Changes that may wait for the committer.
@@ -129,9 +127,9 @@ impl Committer {
                 return None;
             }
             Change::Create { stored, answer } => Decided::Made(answer, self.create(&stored, batch)),
-            Change::Revoke { workspace, id, at, answer } => {
-                let outcome = self.revoke(workspace, id, at, batch);
-                Decided::Revoked(answer, outcome.map_err(StoreError::from))
+            Change::Alter(alter, answer) => {
+                let outcome = self.alter(&alter, batch);
+                Decided::Altered(answer, Box::new(outcome))
             }
             Change::Import { records, answer } => {
                 let outcome = self.import(&records, batch);
@@ -179,7 +177,7 @@ impl Committer {
             match stored.key.absorb(&given.key) {
                 Ok(true) if same => {
                     self.database.stage(batch, &stored)?;
-                    imported.revoked += 1;
+                    imported.changed += 1;
                 }
                 Ok(false) if same => imported.unchanged += 1,
                 _ => return Err(StoreError::Conflict(Unique::Id)),
@@ -189,26 +187,27 @@ impl Committer {
     }
 
     /// What is found revoked is on the disk already: its group was, before this one was decided.
-    fn revoke(
-        &self,
-        workspace: WorkspaceId,
-        id: KeyId,
-        at: Timestamp,
-        batch: &mut WriteBatch,
-    ) -> Result<Option<ApiKey>, ReadError> {
-        let Some(mut stored) = self.database.get(workspace, id, Reach::Disk)? else {
+    fn alter(&self, alter: &Alter, batch: &mut WriteBatch) -> Result<Option<Changed>, StoreError> {
+        let Some(mut stored) = self.database.get(alter.workspace, alter.id, Reach::Disk)? else {
             return Ok(None);
         };
-        if stored.key.revoke(at) {
+        let outcome = alter.change.apply(&mut stored.key);
+        if let Outcome::Succeeded(successor) = &outcome {
+            // Staged first: it may be refused, and then nothing of the change is there.
+            self.create(successor, batch)?;
+        }
+        if matches!(outcome, Outcome::Changed | Outcome::Succeeded(_)) {
             self.database.stage(batch, &stored)?;
         }
-        Ok(Some(stored.key))
+        Ok(Some(Changed { key: stored.key, digest: stored.digest, outcome }))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use keyward_core::key::Status;
+    use keyward_core::change;
+    use keyward_core::clock::Timestamp;
+    use keyward_core::key::{ApiKey, Status};
     use keyward_core::secret::KeyDigest;
     use tempfile::TempDir;
 
@@ -249,10 +248,12 @@ mod tests {
             &self,
             n: u64,
             at: Timestamp,
-        ) -> oneshot::Receiver<Result<Option<ApiKey>, StoreError>> {
+        ) -> oneshot::Receiver<Result<Option<Changed>, StoreError>> {
             let (answer, answered) = oneshot::channel();
             let ApiKey { workspace_id: workspace, id, .. } = key(1, n);
-            assert!(self.queue.try_send(Change::Revoke { workspace, id, at, answer }).is_ok());
+            let change = change::Change::Revoke(at.into());
+            let alter = Box::new(Alter { workspace, id, change });
+            assert!(self.queue.try_send(Change::Alter(alter, answer)).is_ok());
             answered
         }
 
@@ -314,7 +315,7 @@ mod tests {
         assert_eq!([bench.step(), bench.step(), bench.step(), bench.step()], [1, 2, 1, 1]);
         created.blocking_recv().unwrap().unwrap();
         for answer in [revoked, again] {
-            let key = answer.blocking_recv().unwrap().unwrap().unwrap();
+            let key = answer.blocking_recv().unwrap().unwrap().unwrap().key;
             assert_eq!((key.status, key.updated_at), (Status::Revoked, later(1)));
         }
         let conflicts =
@@ -367,7 +368,7 @@ mod tests {
         let after = bench.create_new(2);
         assert_eq!([bench.step(), bench.step(), bench.step()], [1, 1, 1]);
         before.blocking_recv().unwrap().unwrap();
-        let expected = Imported { added: 1, unchanged: 1, revoked: 0 };
+        let expected = Imported { added: 1, unchanged: 1, changed: 0 };
         assert_eq!(imported.blocking_recv().unwrap().unwrap(), expected);
         let taken = after.blocking_recv().unwrap();
         assert!(matches!(taken, Err(StoreError::Conflict(Unique::Id))), "{taken:?}");

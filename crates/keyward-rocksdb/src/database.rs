@@ -5,7 +5,7 @@ use std::path::Path;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
-use keyward_core::store::{ListPosition, StoreError, StoredKey};
+use keyward_core::store::{Filter, ListPosition, StoreError, StoredKey};
 use rocksdb::properties::MIN_LOG_NUMBER_TO_KEEP;
 use rocksdb::{
     Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBPinnableSlice, Options, ReadOptions,
@@ -46,6 +46,12 @@ impl Database {
         // Into a sorted file, so that damage to the log cannot make it seem another program's.
         database.db.flush()?;
         Ok(database)
+    }
+
+    /// Makes the format that of this program, in a directory of an earlier one: from here on that
+    /// program refuses it, in place of each record that it does not know.
+    pub fn adopt(&self) -> Result<(), rocksdb::Error> {
+        self.db.put_opt(FORMAT_KEY, FORMAT.to_be_bytes(), &self.synced)
     }
 
     fn open_with(
@@ -103,10 +109,11 @@ impl Database {
         Ok(self.value(DIGESTS, digest.as_bytes(), &self.from_disk)?.is_some())
     }
 
-    /// One page of a workspace: one scan that ends with the page or with the workspace.
+    /// One page of a workspace: one scan that ends when the page is full, or with the workspace.
     pub fn page(
         &self,
         workspace: WorkspaceId,
+        filter: &Filter,
         after: Option<ListPosition>,
         limit: usize,
         reach: Reach,
@@ -125,7 +132,10 @@ impl Database {
                 break;
             };
             let place = place.try_into().map_err(|_| codec::Malformed::Field("place"))?;
-            page.push(codec::decode_record(&Place::from_bytes(place), value)?.key);
+            let key = codec::decode_record(&Place::from_bytes(place), value)?.key;
+            if filter.lets_through(&key) {
+                page.push(key);
+            }
             scan.next();
         }
         Ok(page)
@@ -354,7 +364,7 @@ pub mod tests {
         let database = Database::open(claim(&dir), CACHE).unwrap();
         // The newer record is in memory, the older is not: half a page is no page.
         add(&database, 2);
-        let page = |reach| database.page(key(1, 1).workspace_id, None, 10, reach);
+        let page = |reach| database.page(key(1, 1).workspace_id, &Filter::ALL, None, 10, reach);
         assert!(is_out_of_memory(&page(Reach::Memory)));
         assert_eq!(page(Reach::Disk).unwrap(), [key(1, 2), key(1, 1)]);
         assert_eq!(page(Reach::Memory).unwrap(), [key(1, 2), key(1, 1)]);

@@ -24,7 +24,7 @@ use keyward_core::key::ApiKey;
 use keyward_core::store::ListPosition;
 
 /// The format that this program reads and writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Where the format of the directory stands, in the default column family.
 pub const FORMAT_KEY: &[u8] = b"format";
 

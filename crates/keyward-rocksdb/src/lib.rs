@@ -35,16 +35,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keyward_core::clock::Timestamp;
+use keyward_core::change::Change as KeyChange;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
-use keyward_core::store::{ChangeFeed, Imported, KeyStore, ListPosition, StoreError, StoredKey};
+use keyward_core::store::{
+    ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, StoreError, StoredKey,
+};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use crate::error::{Fault, OpenError};
 
-use crate::change::{Answer, Change};
+use crate::change::{Alter, Answer, Change};
 use crate::commit::{Committer, QUEUE_LEN};
 use crate::database::Database;
 use crate::error::{ReadError, unavailable};
@@ -125,18 +127,27 @@ impl RocksStore {
             Err(ReadError::NotInMemory) => {}
             outcome => return Ok(outcome?),
         }
+        self.read_apart(database, move |database| read(database, Reach::Disk)).await
+    }
+
+    /// Reads on a thread that may wait.
+    async fn read_apart<T: Send + 'static>(
+        &self,
+        database: Arc<Database>,
+        read: impl FnOnce(&Database) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let permit = Arc::clone(&self.disk_reads).acquire_owned().await;
         let permit = permit.map_err(|error| StoreError::Unavailable(error.into()))?;
         let on_disk = tokio::task::spawn_blocking(move || {
             // Held by the thread and not by the caller, who may go while the disk is busy.
             let _permit = permit;
-            read(&database, Reach::Disk)
+            read(&database)
         });
         Ok(on_disk.await.map_err(|error| StoreError::Unavailable(error.into()))??)
     }
 
     /// Has the committer make a change, and waits for its answer.
-    async fn change<T>(&self, change: impl FnOnce(Answer<T>) -> Change) -> Result<T, StoreError> {
+    async fn commit<T>(&self, change: impl FnOnce(Answer<T>) -> Change) -> Result<T, StoreError> {
         let changes = self.with(|open| open.changes.clone())?;
         let (answer, answered) = oneshot::channel();
         let queued = changes.send_timeout(change(answer), QUEUE_WAIT).await;
@@ -160,7 +171,7 @@ impl KeyStore for RocksStore {
 
     async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
         let stored = Box::new(StoredKey { key: key.clone(), digest: *digest });
-        self.change(|answer| Change::Create { stored, answer }).await
+        self.commit(|answer| Change::Create { stored, answer }).await
     }
 
     async fn get(
@@ -180,19 +191,31 @@ impl KeyStore for RocksStore {
     async fn list(
         &self,
         workspace: WorkspaceId,
+        filter: &Filter,
         after: Option<ListPosition>,
         limit: usize,
     ) -> Result<Vec<ApiKey>, StoreError> {
-        self.read(move |database, reach| database.page(workspace, after, limit, reach)).await
+        if *filter == Filter::ALL {
+            let page = move |database: &Database, reach| {
+                database.page(workspace, &Filter::ALL, after, limit, reach)
+            };
+            return self.read(page).await;
+        }
+        // What the filter holds back costs as much as what it lets through, and has no bound.
+        let filter = filter.clone();
+        let database = self.with(|open| Arc::clone(&open.database))?;
+        let page = move |it: &Database| it.page(workspace, &filter, after, limit, Reach::Disk);
+        self.read_apart(database, page).await
     }
 
-    async fn revoke(
+    async fn change(
         &self,
         workspace: WorkspaceId,
         id: KeyId,
-        at: Timestamp,
-    ) -> Result<Option<ApiKey>, StoreError> {
-        self.change(|answer| Change::Revoke { workspace, id, at, answer }).await
+        change: &KeyChange,
+    ) -> Result<Option<Changed>, StoreError> {
+        let alter = Box::new(Alter { workspace, id, change: change.clone() });
+        self.commit(|answer| Change::Alter(alter, answer)).await
     }
 
     async fn scan(&self, after: Option<KeyId>, limit: usize) -> Result<Vec<StoredKey>, StoreError> {
@@ -201,11 +224,11 @@ impl KeyStore for RocksStore {
 
     async fn import(&self, records: &[StoredKey]) -> Result<Imported, StoreError> {
         let records = records.to_vec();
-        self.change(|answer| Change::Import { records, answer }).await
+        self.commit(|answer| Change::Import { records, answer }).await
     }
 
     async fn seal(&self, sealed: bool) -> Result<(), StoreError> {
-        self.change(|answer| Change::Seal { sealed, answer }).await
+        self.commit(|answer| Change::Seal { sealed, answer }).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

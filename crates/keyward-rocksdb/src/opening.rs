@@ -20,10 +20,14 @@ pub fn open(
     let database = match contents {
         Contents::Nothing => make(directory, dir, block_cache_bytes)?,
         Contents::Database => {
-            inspect(dir)?;
+            let format = inspect(dir)?;
             directory.close_to_others()?;
             let opened = Database::open(directory, block_cache_bytes);
-            opened.map_err(|error| OpenError::from_rocksdb(dir, error))?
+            let opened = opened.map_err(|error| OpenError::from_rocksdb(dir, error))?;
+            if format < FORMAT {
+                opened.adopt().map_err(|error| OpenError::from_rocksdb(dir, error))?;
+            }
+            opened
         }
     };
     Ok((database, released))
@@ -41,7 +45,8 @@ fn make(directory: Directory, dir: &Path, block_cache_bytes: usize) -> Result<Da
 
 /// All is judged before anything is changed: a later version, or another program, may have written
 /// what this one would spoil, and RocksDB would cut off what it takes for the end of a damaged log.
-fn inspect(dir: &Path) -> Result<(), OpenError> {
+/// What comes back is the format.
+fn inspect(dir: &Path) -> Result<u32, OpenError> {
     let damaged = |fault| match fault {
         LogFault::Unreadable(error) => OpenError::from_io(dir, error),
         fault => OpenError::new(dir, Fault::Damaged).because(fault),
@@ -56,10 +61,11 @@ fn inspect(dir: &Path) -> Result<(), OpenError> {
     let Some(format) = survey.format else {
         return Err(OpenError::new(dir, Fault::Foreign));
     };
-    match format.try_into().map(u32::from_be_bytes) {
-        Ok(FORMAT) => {}
+    let format = match format.try_into().map(u32::from_be_bytes) {
+        Ok(format @ 1..=FORMAT) => format,
         Ok(format) if format > FORMAT => return Err(OpenError::new(dir, Fault::Newer(format))),
         _ => return Err(OpenError::new(dir, Fault::Damaged)),
-    }
-    wal::inspect(dir, survey.oldest_log).map_err(damaged)
+    };
+    wal::inspect(dir, survey.oldest_log).map_err(damaged)?;
+    Ok(format)
 }

@@ -1,7 +1,8 @@
 //! Records for the tests of this crate.
 
 use keyward_core::clock::Timestamp;
-use keyward_core::id::{KeyId, WorkspaceId};
+use keyward_core::details::{Description, Details, Metadata, Reason, Revocation};
+use keyward_core::id::{AccountId, KeyId, WorkspaceId};
 use keyward_core::key::{ApiKey, KeyName, Status};
 use keyward_core::scope::{Scope, Scopes};
 use keyward_core::secret::{KeyDigest, KeyPrefix};
@@ -24,6 +25,7 @@ pub fn key(workspace: u128, n: u64) -> ApiKey {
         created_at: at,
         updated_at: at,
         named_scopes: None,
+        details: Details::default(),
     }
 }
 
@@ -59,6 +61,33 @@ fn scopes() -> impl Strategy<Value = Scopes> {
     prop::collection::vec(scope, 0..40).prop_map(|scopes: Vec<Scope>| scopes.into_iter().collect())
 }
 
+fn details() -> impl Strategy<Value = Details> {
+    let text = "[a-zé\n]{0,20}";
+    let ids = || prop::option::of(any::<[u8; 16]>());
+    let reason = prop::option::of(prop::sample::select(Reason::ALL.as_slice()));
+    let revocation = (timestamps(), ids(), reason).prop_map(|(at, by, reason)| Revocation {
+        at,
+        by: by.map(AccountId::from_bytes),
+        reason,
+    });
+    let fields = (
+        text,
+        prop::collection::btree_map("[a-z]{1,8}", text, 0..5),
+        prop::option::of(timestamps()),
+        ids(),
+        ids(),
+        prop::option::of(revocation),
+    );
+    fields.prop_map(|(text, metadata, expires_at, from, to, revocation)| Details {
+        description: Description::new(&text).ok(),
+        metadata: Metadata::new(metadata).unwrap(),
+        expires_at,
+        rotated_from: from.map(KeyId::from_bytes),
+        rotated_to: to.map(KeyId::from_bytes),
+        revocation,
+    })
+}
+
 pub fn stored_keys() -> impl Strategy<Value = StoredKey> {
     let fields = (
         places(),
@@ -67,19 +96,23 @@ pub fn stored_keys() -> impl Strategy<Value = StoredKey> {
         any::<(bool, [u8; 16], [u8; 32])>(),
         timestamps(),
         prop::option::of(scopes()),
+        prop_oneof![Just(Details::default()), details()],
     );
-    fields.prop_map(|(place, name, prefix, (revoked, account, digest), updated_at, scopes)| {
-        let key = ApiKey {
-            id: place.id(),
-            workspace_id: place.workspace(),
-            name,
-            key_prefix: KeyPrefix::from_stored(&prefix).unwrap(),
-            status: if revoked { Status::Revoked } else { Status::Active },
-            created_by: Uuid::from_bytes(account).into(),
-            created_at: place.created_at().unwrap(),
-            updated_at,
-            named_scopes: scopes,
-        };
-        StoredKey { key, digest: KeyDigest::from_bytes(digest) }
-    })
+    fields.prop_map(
+        |(place, name, prefix, (revoked, account, digest), updated_at, scopes, details)| {
+            let key = ApiKey {
+                id: place.id(),
+                workspace_id: place.workspace(),
+                name,
+                key_prefix: KeyPrefix::from_stored(&prefix).unwrap(),
+                status: if revoked { Status::Revoked } else { Status::Active },
+                created_by: Uuid::from_bytes(account).into(),
+                created_at: place.created_at().unwrap(),
+                updated_at,
+                named_scopes: scopes,
+                details,
+            };
+            StoredKey { key, digest: KeyDigest::from_bytes(digest) }
+        },
+    )
 }

@@ -59,6 +59,9 @@ pub struct ServeOptions {
     #[arg(long, env = "KEYWARD_KEY_PREFIX", value_name = "PREFIX", default_value = "sk_live")]
     pub key_prefix: String,
 
+    #[command(flatten)]
+    pub expiry: ExpiryOptions,
+
     /// How log lines are written, to standard error.
     #[arg(long, env = "KEYWARD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -74,6 +77,20 @@ pub struct ServeOptions {
 
     #[command(flatten)]
     pub limits: LimitOptions,
+}
+
+/// For how long keys are good.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Expiry")]
+pub struct ExpiryOptions {
+    /// Longest time for which a key may be made to be good, such as `90d`. Keys that are there stay as
+    /// they are.
+    #[arg(long, env = "KEYWARD_MAX_TTL", value_name = "TIME", value_parser = time)]
+    pub max_ttl: Option<Duration>,
+
+    /// Refuse to make a key that never expires.
+    #[arg(long, env = "KEYWARD_REQUIRE_EXPIRY")]
+    pub require_expiry: bool,
 }
 
 /// Where keys are stored.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use keyward_core::clock::{Reading, Timer as _};
+use keyward_core::clock::{Reading, Timer as _, Timestamp};
 use keyward_core::store::{News, Poll, Windows};
 use keyward_test_interleaving::cache::RecordCache;
 use keyward_test_interleaving::freshness::{Follower, Freshness};
@@ -151,7 +151,7 @@ fn poll_against_verification(news: News, verify: Verification) -> bool {
         let cell = Arc::clone(&cell);
         thread::spawn(move || cell.fill(&digest(0), &ticket, record))
     };
-    follower.apply(due, &Poll { newest: None, news, windows: NO_WINDOW });
+    follower.apply(due, &Poll { newest: None, news, windows: NO_WINDOW, time: Timestamp::MAX });
 
     let accepted = verifier.join().expect("the verification ends");
     filler.join().expect("the fill ends");
@@ -230,7 +230,12 @@ fn whoever_waits_for_a_proof_is_woken_by_the_next_poll() {
         let cell = Arc::new(RecordCache::new(SMALL));
         let freshness = Arc::new(Freshness::new(Arc::new(Looks::default()), Duration::MAX));
         let mut follower = Follower::new(Arc::clone(&freshness), cell);
-        let poll = || Poll { newest: None, news: News::Anything, windows: NO_WINDOW };
+        let poll = || Poll {
+            newest: None,
+            news: News::Anything,
+            windows: NO_WINDOW,
+            time: Timestamp::MAX,
+        };
         // The first poll is always due.
         let due = block_on(follower.due());
         follower.apply(due, &poll());

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use keyward_core::store::{KeyStore, StoreError};
+use keyward_core::store::{Filter, KeyStore, StoreError};
 
-use crate::records::{at, sample, workspace};
+use crate::records::{Revoking as _, at, sample, workspace};
 
 pub async fn an_open_store_is_ready(store: Arc<dyn KeyStore>) {
     store.ready().await.unwrap();
@@ -20,7 +20,7 @@ pub async fn a_closed_store_is_unavailable(store: Arc<dyn KeyStore>) {
     assert_unavailable("create", &store.create(&sample.key, &sample.digest).await);
     assert_unavailable("get", &store.get(workspace, id).await);
     assert_unavailable("find", &store.find(&sample.digest).await);
-    assert_unavailable("list", &store.list(workspace, None, 10).await);
+    assert_unavailable("list", &store.list(workspace, &Filter::ALL, None, 10).await);
     assert_unavailable("revoke", &store.revoke(workspace, id, at(0)).await);
     assert_unavailable("scan", &store.scan(None, 10).await);
     assert_unavailable("import", &store.import(&[sample.stored()]).await);

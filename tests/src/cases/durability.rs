@@ -8,7 +8,8 @@ use tokio::task::JoinSet;
 
 use crate::drivers::Driver;
 use crate::records::{
-    MORNING, Sample, at, create_all, in_list_order, list_all, sample, samples, scan_all, workspace,
+    MORNING, Revoking as _, Sample, at, create_all, in_list_order, list_all, sample, samples,
+    scan_all, workspace,
 };
 
 pub async fn reopening_keeps_everything(driver: impl Driver) {
@@ -109,7 +110,7 @@ pub async fn reopening_keeps_what_was_imported(driver: impl Driver) {
         stored.key.revoke(at(MORNING + 99_000_001));
     }
     let imported = store.import(&records).await.unwrap();
-    assert_eq!((imported.added, imported.revoked, imported.unchanged), (20, 7, 13));
+    assert_eq!((imported.added, imported.changed, imported.unchanged), (20, 7, 13));
 
     let store = reopen(&driver, store).await;
     for stored in &records {

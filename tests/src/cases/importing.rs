@@ -9,17 +9,17 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use crate::records::{
-    MORNING, Sample, at, create_all, in_id_order, in_list_order, list_all, sample, samples,
-    scan_all, workspace,
+    MORNING, Revoking as _, Sample, at, create_all, in_id_order, in_list_order, list_all, sample,
+    samples, scan_all, workspace,
 };
 use crate::service::{Answer, Service};
 
 /// A little after the samples were made.
 const NOON: i64 = MORNING + 9_000_000_001;
 
-const ADDED: Imported = Imported { added: 1, revoked: 0, unchanged: 0 };
-const REVOKED: Imported = Imported { added: 0, revoked: 1, unchanged: 0 };
-const UNCHANGED: Imported = Imported { added: 0, revoked: 0, unchanged: 1 };
+const ADDED: Imported = Imported { added: 1, changed: 0, unchanged: 0 };
+const REVOKED: Imported = Imported { added: 0, changed: 1, unchanged: 0 };
+const UNCHANGED: Imported = Imported { added: 0, changed: 0, unchanged: 1 };
 
 pub async fn imported_records_are_found_got_and_listed(store: Arc<dyn KeyStore>) {
     let (ours, theirs) = (workspace(), workspace());
@@ -31,7 +31,7 @@ pub async fn imported_records_are_found_got_and_listed(store: Arc<dyn KeyStore>)
     // What is there already stays in its place among them.
     create_all(&store, &all[5..8]).await;
     let imported = import(&*store, &all).await.unwrap();
-    assert_eq!(imported, Imported { added: 27, revoked: 0, unchanged: 3 });
+    assert_eq!(imported, Imported { added: 27, changed: 0, unchanged: 3 });
     for sample in &all {
         assert_is_stored(&*store, sample).await;
         assert_eq!(store.get(workspace(), sample.key.id).await.unwrap(), None);
@@ -119,7 +119,7 @@ pub async fn five_thousand_records_are_imported_in_one_call(store: Arc<dyn KeySt
     let workspace = workspace();
     let samples = samples(workspace, 5_000);
     let imported = import(&*store, &samples).await.unwrap();
-    assert_eq!(imported, Imported { added: 5_000, revoked: 0, unchanged: 0 });
+    assert_eq!(imported, Imported { added: 5_000, changed: 0, unchanged: 0 });
     assert_eq!(list_all(&*store, workspace, 1_000).await, in_list_order(&samples));
     assert_eq!(scan_all(&*store, 1_000).await, in_id_order(&samples));
 }
@@ -144,7 +144,7 @@ pub async fn racing_imports_of_the_same_records_add_each_once(store: Arc<dyn Key
     }
     let mut imported = Imported::default();
     race.join_all().await.into_iter().for_each(|one| imported += one);
-    assert_eq!(imported, Imported { added: 60, revoked: 0, unchanged: 60 });
+    assert_eq!(imported, Imported { added: 60, changed: 0, unchanged: 60 });
     assert_eq!(list_all(&*store, workspace, 64).await, in_list_order(&all));
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use keyward_core::id::WorkspaceId;
 use keyward_core::store::KeyStore;
 
-use crate::records::{at, create_all, id, in_list_order, list_all, sample, samples, workspace};
+use crate::records::{
+    Revoking as _, at, create_all, id, in_list_order, list_all, sample, samples, workspace,
+};
 
 pub async fn a_workspace_does_not_get_the_record_of_another(store: Arc<dyn KeyStore>) {
     let (ours, theirs) = (sample(workspace()), sample(workspace()));

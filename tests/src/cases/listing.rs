@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use keyward_core::clock::Timestamp;
-use keyward_core::store::KeyStore;
+use keyward_core::store::{Filter, KeyStore};
 
 use super::values::EARLIEST;
 use crate::records::{
-    MORNING, Sample, at, create_all, id, in_list_order, list_all, sample_at, samples, workspace,
+    MORNING, Revoking as _, Sample, at, create_all, id, in_list_order, list_all, sample_at,
+    samples, workspace,
 };
 
 pub async fn the_list_is_newest_first(store: Arc<dyn KeyStore>) {
     let workspace = workspace();
     let samples = samples(workspace, 30);
     create_all(&store, &samples).await;
-    let list = store.list(workspace, None, 100).await.unwrap();
+    let list = store.list(workspace, &Filter::ALL, None, 100).await.unwrap();
     assert_eq!(list, in_list_order(&samples));
     assert_eq!(list[0], samples[29].key, "the newest is the first");
-    assert_eq!(store.list(workspace, None, 5).await.unwrap(), list[..5]);
+    assert_eq!(store.list(workspace, &Filter::ALL, None, 5).await.unwrap(), list[..5]);
 }
 
 pub async fn equal_times_are_listed_by_id(store: Arc<dyn KeyStore>) {
@@ -38,7 +39,7 @@ pub async fn equal_times_are_listed_by_id(store: Arc<dyn KeyStore>) {
 }
 
 pub async fn an_empty_workspace_has_an_empty_list(store: Arc<dyn KeyStore>) {
-    assert_eq!(store.list(workspace(), None, 100).await.unwrap(), []);
+    assert_eq!(store.list(workspace(), &Filter::ALL, None, 100).await.unwrap(), []);
 }
 
 pub async fn a_revoked_record_stays_in_its_place(store: Arc<dyn KeyStore>) {

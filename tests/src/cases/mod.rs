@@ -9,6 +9,7 @@
 //! to `tests/conformance.rs`. To add a case, write the function and put its name on a list below.
 
 pub mod cancellation;
+pub mod changing;
 pub mod closing;
 pub mod create;
 pub mod durability;
@@ -32,6 +33,15 @@ macro_rules! for_every_case {
         $callback! { $driver;
             cancellation::a_cancelled_create_is_whole_or_absent,
             cancellation::a_cancelled_revocation_is_whole_or_absent,
+            changing::every_field_that_changes_is_seen_on_every_way,
+            changing::an_edit_that_changes_nothing_says_so,
+            changing::a_revoked_record_is_not_edited_and_not_rotated,
+            changing::a_rotation_is_one_step,
+            changing::racing_rotations_of_one_record_have_one_winner,
+            changing::a_rotation_to_a_taken_id_or_digest_changes_nothing,
+            changing::a_workspace_does_not_change_the_record_of_another,
+            changing::racing_edits_lose_nothing,
+            changing::a_filter_lets_through_what_it_says,
             closing::a_closed_store_is_unavailable,
             closing::closing_twice_does_nothing,
             closing::an_open_store_is_ready,
@@ -113,6 +123,7 @@ macro_rules! for_every_case {
             values::prefixes_come_back,
             values::ids_of_any_bytes_come_back,
             values::a_record_that_is_revoked_already_is_stored_as_it_is,
+            verification::a_key_is_refused_from_its_expiry_on,
             verification::a_key_is_accepted_from_its_creation_on,
             verification::racing_fills_never_revive_a_revoked_key,
             verification::a_revoked_key_stays_refused_whatever_is_remembered,

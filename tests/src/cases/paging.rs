@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyward_core::id::KeyId;
 use keyward_core::key::{ApiKey, Status};
-use keyward_core::store::{KeyStore, ListPosition};
+use keyward_core::store::{Filter, KeyStore, ListPosition};
 
 use crate::records::{
-    MORNING, at, create_all, id, in_list_order, list_all, sample_at, samples, workspace,
+    MORNING, Revoking as _, at, create_all, id, in_list_order, list_all, sample_at, samples,
+    workspace,
 };
 
 pub async fn every_page_size_gives_the_same_list(store: Arc<dyn KeyStore>) {
@@ -26,18 +27,18 @@ pub async fn a_limit_of_zero_gives_nothing(store: Arc<dyn KeyStore>) {
     let workspace = workspace();
     let samples = samples(workspace, 2);
     create_all(&store, &samples).await;
-    assert_eq!(store.list(workspace, None, 0).await.unwrap(), []);
+    assert_eq!(store.list(workspace, &Filter::ALL, None, 0).await.unwrap(), []);
     let after = Some(ListPosition::from(&samples[1].key));
-    assert_eq!(store.list(workspace, after, 0).await.unwrap(), []);
+    assert_eq!(store.list(workspace, &Filter::ALL, after, 0).await.unwrap(), []);
 }
 
 pub async fn a_list_that_ends_with_a_page_ends_there(store: Arc<dyn KeyStore>) {
     let workspace = workspace();
     create_all(&store, &samples(workspace, 10)).await;
-    let first = store.list(workspace, None, 5).await.unwrap();
-    let second = store.list(workspace, last_place(&first), 5).await.unwrap();
+    let first = store.list(workspace, &Filter::ALL, None, 5).await.unwrap();
+    let second = store.list(workspace, &Filter::ALL, last_place(&first), 5).await.unwrap();
     assert_eq!((first.len(), second.len()), (5, 5));
-    assert_eq!(store.list(workspace, last_place(&second), 5).await.unwrap(), []);
+    assert_eq!(store.list(workspace, &Filter::ALL, last_place(&second), 5).await.unwrap(), []);
 }
 
 pub async fn a_position_need_not_belong_to_a_record(store: Arc<dyn KeyStore>) {
@@ -48,7 +49,7 @@ pub async fn a_position_need_not_belong_to_a_record(store: Arc<dyn KeyStore>) {
     let order = in_list_order(&samples);
     let behind = |created_at, id| {
         let after = ListPosition { created_at: at(created_at), id };
-        store.list(workspace, Some(after), 100)
+        store.list(workspace, &Filter::ALL, Some(after), 100)
     };
     let (first_id, last_id) = (id::<KeyId>(0), id::<KeyId>(u128::MAX));
     for (moment, id, rest) in [
@@ -71,7 +72,7 @@ pub async fn a_position_of_another_workspace_shows_nothing_of_it(store: Arc<dyn 
     create_all(&store, &ours).await;
     create_all(&store, &theirs).await;
     let after = Some(ListPosition::from(&theirs[2].key));
-    let page = store.list(ours[0].key.workspace_id, after, 100).await.unwrap();
+    let page = store.list(ours[0].key.workspace_id, &Filter::ALL, after, 100).await.unwrap();
     assert!(page.iter().all(|key| key.workspace_id == ours[0].key.workspace_id));
     assert!(page.iter().all(|key| key.created_at <= theirs[2].key.created_at));
     assert!(page.len() >= 2, "the older ones are all there: {page:?}");
@@ -81,12 +82,12 @@ pub async fn creating_between_two_pages_shifts_nothing(store: Arc<dyn KeyStore>)
     let workspace = workspace();
     let before = samples(workspace, 10);
     create_all(&store, &before).await;
-    let mut seen = store.list(workspace, None, 4).await.unwrap();
+    let mut seen = store.list(workspace, &Filter::ALL, None, 4).await.unwrap();
 
     let newer = sample_at(workspace, at(MORNING + 60_000_000));
     let older = sample_at(workspace, at(MORNING - 60_000_000));
     create_all(&store, &[newer, older.clone()]).await;
-    let rest = store.list(workspace, last_place(&seen), 100).await.unwrap();
+    let rest = store.list(workspace, &Filter::ALL, last_place(&seen), 100).await.unwrap();
     seen.extend(rest);
     assert_eq!(seen[..10], in_list_order(&before));
     assert_eq!(seen[10..], [older.key], "what was made behind the position is on a later page");
@@ -96,12 +97,12 @@ pub async fn revoking_between_two_pages_shifts_nothing(store: Arc<dyn KeyStore>)
     let workspace = workspace();
     let samples = samples(workspace, 10);
     create_all(&store, &samples).await;
-    let mut seen = store.list(workspace, None, 5).await.unwrap();
+    let mut seen = store.list(workspace, &Filter::ALL, None, 5).await.unwrap();
     // The record of the position itself, one that was shown, and one that is still to come.
     for key in [seen[4].id, seen[0].id, samples[0].key.id] {
         store.revoke(workspace, key, at(MORNING + 60_000_000)).await.unwrap();
     }
-    seen.extend(store.list(workspace, last_place(&seen), 100).await.unwrap());
+    seen.extend(store.list(workspace, &Filter::ALL, last_place(&seen), 100).await.unwrap());
     let ids = |keys: &[ApiKey]| keys.iter().map(|key| key.id).collect::<Vec<_>>();
     assert_eq!(ids(&seen), ids(&in_list_order(&samples)));
     assert_eq!(seen[9].status, Status::Revoked);

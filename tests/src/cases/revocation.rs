@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use keyward_core::details::Details;
 use keyward_core::key::{ApiKey, Status};
 use keyward_core::store::KeyStore;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::records::{MORNING, Sample, at, id, list_all, sample, samples, workspace};
+use crate::records::{
+    MORNING, Revoking as _, Sample, at, id, list_all, sample, samples, workspace,
+};
 
 /// A little after the samples were made.
 const NOON: i64 = MORNING + 9_000_000_001;
@@ -17,7 +20,9 @@ pub async fn revoking_changes_the_status_and_the_time_and_nothing_else(store: Ar
     sample.create(&*store).await;
     neighbour.create(&*store).await;
     let revoked = revoke(&*store, &sample, NOON).await;
-    let expected = ApiKey { status: Status::Revoked, updated_at: at(NOON), ..sample.key.clone() };
+    let details = Details { revocation: Some(at(NOON).into()), ..Details::default() };
+    let expected =
+        ApiKey { status: Status::Revoked, updated_at: at(NOON), details, ..sample.key.clone() };
     assert_eq!(revoked, expected);
     assert_all_say(&*store, &sample, &expected).await;
     assert_all_say(&*store, &neighbour, &neighbour.key).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyward_core::store::{KeyStore, ListPosition};
+use keyward_core::store::{Filter, KeyStore, ListPosition};
 
 use crate::records::{create_all, samples, workspace};
 
@@ -23,12 +23,12 @@ pub async fn a_hundred_thousand_records_are_listed_page_by_page(store: Arc<dyn K
     let (mut after, mut durations) = (None, Vec::new());
     for share in expected.chunks(PAGE) {
         let started = Instant::now();
-        let page = store.list(workspace, after, PAGE).await.unwrap();
+        let page = store.list(workspace, &Filter::ALL, after, PAGE).await.unwrap();
         durations.push(started.elapsed());
         assert!(page.iter().eq(share.iter().map(|sample| &sample.key)));
         after = page.last().map(ListPosition::from);
     }
-    assert_eq!(store.list(workspace, after, PAGE).await.unwrap(), []);
+    assert_eq!(store.list(workspace, &Filter::ALL, after, PAGE).await.unwrap(), []);
 
     let third = durations.len() / 3;
     let (early, late) = (median(&durations[..third]), median(&durations[2 * third..]));

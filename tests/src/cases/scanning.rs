@@ -8,7 +8,8 @@ use keyward_core::id::KeyId;
 use keyward_core::store::{KeyStore, StoredKey};
 
 use crate::records::{
-    MORNING, Sample, at, create_all, id, in_id_order, sample_at, samples, scan_all, workspace,
+    MORNING, Revoking as _, Sample, at, create_all, id, in_id_order, sample_at, samples, scan_all,
+    workspace,
 };
 
 pub async fn all_records_of_all_workspaces_are_scanned_by_id(store: Arc<dyn KeyStore>) {

@@ -7,8 +7,8 @@ use keyward_core::store::{KeyStore, StoreError};
 use tokio::task::JoinSet;
 
 use crate::records::{
-    MORNING, Sample, at, create_all, id, in_list_order, list_all, sample, samples, scan_all,
-    workspace,
+    MORNING, Revoking as _, Sample, at, create_all, id, in_list_order, list_all, sample, samples,
+    scan_all, workspace,
 };
 use crate::wait::eventually;
 

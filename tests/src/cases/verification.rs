@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use keyward_core::clock::Timestamp;
 use keyward_core::store::KeyStore;
 use keyward_core::verify::Refusal;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
+use crate::records::{MORNING, at, create_all, sample, workspace};
 use crate::service::{Answer, Issued, Service};
 
 const REVOKED: Answer = Answer::Refused(Refusal::Revoked);
@@ -102,4 +104,19 @@ async fn revoke_under_fire(service: &Service, victim: &Issued, other: &Issued) {
     service.revoke(victim).await.unwrap();
     answered.store(true, Ordering::SeqCst);
     verifiers.join_all().await;
+}
+
+/// By the time of the store, which is near that of this machine here.
+pub async fn a_key_is_refused_from_its_expiry_on(store: Arc<dyn KeyStore>) {
+    let service = Service::over(Arc::clone(&store), 100, 100).await;
+    let (mut ended, mut goes_on) = (sample(workspace()), sample(workspace()));
+    ended.key.details.expires_at = Some(at(MORNING + 1));
+    goes_on.key.details.expires_at = Some(Timestamp::MAX);
+    create_all(&store, &[ended.clone(), goes_on.clone()]).await;
+    // Looked up, and then remembered.
+    for _ in 0..3 {
+        let expired = Answer::Refused(Refusal::Expired);
+        assert_eq!(service.verify(&ended.plain).await.unwrap(), expired);
+        assert_eq!(service.verify(&goes_on.plain).await.unwrap(), Answer::Accepted);
+    }
 }

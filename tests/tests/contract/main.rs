@@ -2,11 +2,13 @@
 //! `KEYWARD_TEST_DRIVER` names.
 
 mod bodies;
+mod bulk;
 mod callers;
 mod documented;
 mod forward_auth;
 mod identity_provider;
 mod key_callers;
+mod lifecycle;
 mod operations;
 mod order;
 mod problems;

@@ -53,7 +53,7 @@ pub async fn copy(from: &Storage, to: &Storage, more: &[&str]) -> Done {
     Done {
         records: count("records"),
         added: count("added"),
-        revoked: count("revoked"),
+        changed: count("changed"),
         unchanged: count("unchanged"),
         others: count("others"),
     }
@@ -64,7 +64,7 @@ pub async fn copy(from: &Storage, to: &Storage, more: &[&str]) -> Done {
 pub struct Done {
     pub records: u64,
     pub added: u64,
-    pub revoked: u64,
+    pub changed: u64,
     pub unchanged: u64,
     pub others: u64,
 }

@@ -95,7 +95,7 @@ async fn the_nodes_of_a_live_target_know_every_key_when_the_copy_has_ended() {
         tenant.on(source.client()).revoke(kept.id).await;
         source.terminate().await;
         let done = copy(&from, &to, &[]).await;
-        assert_eq!(done, Done { records: 2, revoked: 1, unchanged: 1, ..Done::default() });
+        assert_eq!(done, Done { records: 2, changed: 1, unchanged: 1, ..Done::default() });
         assert_eq!(tenant.verdict(kept.raw()).await, "revoked");
     }
 }

@@ -2,7 +2,7 @@
 
 use keyward_core::key::Status;
 use keyward_tests::launch::{Launch, keyward};
-use keyward_tests::records::{MORNING, at};
+use keyward_tests::records::{MORNING, Revoking as _, at};
 
 use crate::fixture::{
     Done, begin_copy, copy, keys, open, put, records, serve_like, storages, takes_changes,
@@ -82,7 +82,7 @@ async fn copying_again_brings_over_what_has_changed_and_undoes_no_revocation() {
             revoke(storage, n, MORNING + 99_000_000 + time).await;
         }
         let done = copy(&from, &to, &[]).await;
-        assert_eq!(done, Done { records: 10, revoked: 1, unchanged: 9, ..Done::default() });
+        assert_eq!(done, Done { records: 10, changed: 1, unchanged: 9, ..Done::default() });
 
         let there = records(&to).await;
         let revoked_at = |n: usize| {
@@ -115,7 +115,7 @@ async fn the_report_for_people_has_both_digests_and_the_counts() {
     assert_eq!(digest.len(), 64, "{ended}");
     assert!(lines[0].starts_with("source: 3 records"), "{ended}");
     assert!(lines[1].starts_with("target: 3 records") && lines[1].ends_with(digest), "{ended}");
-    let copied = "copied: 3 records, 3 added, 0 revoked, 0 unchanged; digest ";
+    let copied = "copied: 3 records, 3 added, 0 changed, 0 unchanged; digest ";
     assert_eq!(lines[2].strip_prefix(copied), Some(digest), "{ended}");
     assert_eq!(lines.len(), 4, "{ended}");
     assert!(ended.stderr.contains("verifying: 3 of 3 records"), "{ended}");

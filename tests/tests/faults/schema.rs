@@ -12,7 +12,7 @@ async fn a_schema_that_grows_is_not_noticed_by_the_nodes_that_run() {
     let tenant = node.tenant();
     let key = use_everything(&tenant, None).await;
     for statement in [
-        "ALTER TABLE keyward.api_keys ADD COLUMN expires_at timestamptz",
+        "ALTER TABLE keyward.api_keys ADD COLUMN of_later_times timestamptz",
         "ALTER TABLE keyward.api_keys ADD COLUMN hits bigint NOT NULL DEFAULT 0",
         "ALTER TABLE keyward.settings ADD COLUMN later boolean NOT NULL DEFAULT false",
         "CREATE INDEX ON keyward.api_keys (created_by)",

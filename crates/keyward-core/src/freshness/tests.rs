@@ -69,7 +69,7 @@ fn digest(n: u8) -> KeyDigest {
 
 fn news(news: News, window: Duration) -> Poll {
     let windows = Windows { node: window, barrier: window };
-    Poll { newest: Some(MARK), news, windows }
+    Poll { newest: Some(MARK), news, windows, time: Timestamp::MAX }
 }
 
 fn nothing() -> Poll {
@@ -232,4 +232,34 @@ fn a_barrier_outlasts_a_window_on_clocks_that_are_wrong_by_one_in_a_hundred() {
         assert!(real_barrier > real_window, "{window:?}");
         assert!(barrier(window) < window.mul_f64(1.03) + MARGIN, "{window:?}");
     }
+}
+
+/// However the clock of this machine is set, and whatever it is set to meanwhile (V14).
+#[test]
+fn the_time_of_the_store_goes_on_from_the_newest_poll() {
+    let mut node = Node::new();
+    assert_eq!(node.freshness.store_time(node.freshness.arrive()), None);
+    let due = node.is_due().unwrap();
+    // What the store said is taken for what it said when it was asked, so that nothing ends late.
+    node.timer.advance(Duration::from_millis(100));
+    let said = Timestamp::from_micros(7_000_000).unwrap();
+    node.follower.apply(due, &Poll { time: said, ..nothing() });
+    let time =
+        |node: &Node| node.freshness.store_time(node.freshness.arrive()).unwrap().as_micros();
+    assert_eq!(time(&node), 7_100_000);
+    node.timer.sleep_unnoticed(Duration::from_hours(1));
+    assert_eq!(time(&node), 7_100_000);
+    node.timer.advance(Duration::from_millis(50));
+    assert_eq!(time(&node), 7_150_000);
+}
+
+#[test]
+fn while_the_window_is_made_smaller_the_barrier_is_the_longer_one() {
+    let mut node = Node::new();
+    let due = node.is_due().unwrap();
+    let windows = Windows { node: Duration::ZERO, barrier: WINDOW };
+    node.follower.apply(due, &Poll { windows, ..nothing() });
+    assert_eq!(node.freshness.barrier(), barrier(WINDOW));
+    node.timer.advance(Duration::from_nanos(1));
+    assert!(!node.is_fresh());
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use keyward_core::store::{KeyStore as _, StoreError};
+use keyward_core::store::{Filter, KeyStore as _, StoreError};
 use keyward_rocksdb::{RocksStore, Settings};
 use tokio::task::JoinSet;
 
-use crate::fixture::{Place, at, digest, key, workspace};
+use crate::fixture::{Place, Revoking as _, at, digest, key, workspace};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn racing_revocations_agree_on_one_time() {
@@ -37,7 +37,7 @@ async fn of_racing_creations_with_one_digest_one_wins() {
     }
     let winners = racers.join_all().await.into_iter().filter(|won| *won).count();
     assert_eq!(winners, 1);
-    assert_eq!(store.list(workspace(1), None, 100).await.unwrap().len(), 1);
+    assert_eq!(store.list(workspace(1), &Filter::ALL, None, 100).await.unwrap().len(), 1);
     store.close().await.unwrap();
 }
 
@@ -73,7 +73,7 @@ async fn a_change_whose_caller_has_gone_is_made_whole() {
     std::future::poll_fn(|context| Poll::Ready(leaving.as_mut().poll(context).is_ready())).await;
     drop(leaving);
     store.create(&stayed, &digest(&stayed)).await.unwrap();
-    assert_eq!(store.list(workspace(1), None, 10).await.unwrap(), [stayed, left]);
+    assert_eq!(store.list(workspace(1), &Filter::ALL, None, 10).await.unwrap(), [stayed, left]);
     store.close().await.unwrap();
 }
 
@@ -103,7 +103,7 @@ async fn closing_in_the_midst_of_calls_keeps_what_was_answered() {
                 answered
             });
         }
-        while store.list(workspace(1 + round), None, 50).await.unwrap().len() < 50 {
+        while store.list(workspace(1 + round), &Filter::ALL, None, 50).await.unwrap().len() < 50 {
             tokio::task::yield_now().await;
         }
         store.close().await.unwrap();
@@ -133,6 +133,6 @@ async fn reads_find_everything_with_hardly_any_memory() {
         });
     }
     readers.join_all().await;
-    assert_eq!(store.list(workspace(1), None, 1000).await.unwrap().len(), 500);
+    assert_eq!(store.list(workspace(1), &Filter::ALL, None, 1000).await.unwrap().len(), 500);
     store.close().await.unwrap();
 }

@@ -3,14 +3,42 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
+use keyward_core::change::Change;
 use keyward_core::clock::Timestamp;
-use keyward_core::id::WorkspaceId;
+use keyward_core::details::Details;
+use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::{ApiKey, KeyName, Status};
 use keyward_core::secret::{KeyDigest, KeyPrefix};
-use keyward_core::store::KeyStore as _;
+use keyward_core::store::{KeyStore, StoreError};
 use keyward_rocksdb::{RocksStore, Settings};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+/// The change that most tests make.
+#[async_trait]
+pub trait Revoking {
+    /// Revokes the record at that time, and returns it as it is then.
+    async fn revoke(
+        &self,
+        workspace: WorkspaceId,
+        id: KeyId,
+        at: Timestamp,
+    ) -> Result<Option<ApiKey>, StoreError>;
+}
+
+#[async_trait]
+impl<T: KeyStore + ?Sized> Revoking for T {
+    async fn revoke(
+        &self,
+        workspace: WorkspaceId,
+        id: KeyId,
+        at: Timestamp,
+    ) -> Result<Option<ApiKey>, StoreError> {
+        let changed = self.change(workspace, id, &Change::Revoke(at.into())).await?;
+        Ok(changed.map(|changed| changed.key))
+    }
+}
 
 /// A directory for a store, removed in the end.
 pub struct Place {
@@ -92,6 +120,7 @@ pub fn key(workspace_id: u128, n: u64) -> ApiKey {
         created_at: at(n),
         updated_at: at(n),
         named_scopes: None,
+        details: Details::default(),
     }
 }
 

@@ -3,11 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use keyward_core::store::KeyStore as _;
+use keyward_core::store::{Filter, KeyStore as _};
 use keyward_rocksdb::Fault;
 use rocksdb::DB;
 
-use crate::fixture::{Place, digest, key};
+use crate::fixture::{Place, digest, key, workspace};
 
 fn mode(place: &Place) -> u32 {
     fs::metadata(place.dir()).unwrap().permissions().mode() & 0o777
@@ -86,18 +86,38 @@ async fn a_database_of_another_program_is_left_as_it_is() {
     assert_eq!(other.get("a").unwrap().unwrap(), b"b");
 }
 
+/// A program of the earlier format then refuses the directory, and not each record that it does not
+/// know.
+#[tokio::test]
+async fn a_directory_of_an_earlier_format_is_opened_and_made_one_of_this() {
+    let place = Place::with_keys(3).await;
+    let families = ["default", "keys", "digests", "ids"];
+    let options = rocksdb::Options::default();
+    let format = || {
+        let database = DB::open_cf_for_read_only(&options, place.dir(), families, false).unwrap();
+        database.get("format").unwrap().unwrap()
+    };
+    let earlier = DB::open_cf(&options, place.dir(), families).unwrap();
+    earlier.put("format", 1_u32.to_be_bytes()).unwrap();
+    drop(earlier);
+    let store = place.open();
+    assert_eq!(store.list(workspace(1), &Filter::ALL, None, 10).await.unwrap().len(), 3);
+    store.close().await.unwrap();
+    assert_eq!(format(), 2_u32.to_be_bytes());
+}
+
 #[tokio::test]
 async fn a_directory_of_a_later_format_is_refused() {
     let place = Place::with_keys(1).await;
     let options = rocksdb::Options::default();
     let mut families = vec!["default", "keys", "digests", "ids"];
     let mut later = DB::open_cf(&options, place.dir(), &families).unwrap();
-    later.put("format", 2_u32.to_be_bytes()).unwrap();
+    later.put("format", 3_u32.to_be_bytes()).unwrap();
     later.create_cf("of later times", &options).unwrap();
     drop(later);
     let expected = format!(
-        "the data directory {} was written by a later version of Keyward, in format 2, and this one \
-         knows format 1",
+        "the data directory {} was written by a later version of Keyward, in format 3, and this one \
+         knows format 2",
         place.dir().display()
     );
     assert_eq!(place.refusal().to_string(), expected);

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use keyward_core::key::{ApiKey, Status};
-use keyward_core::store::{KeyStore as _, StoreError};
+use keyward_core::store::{Filter, KeyStore as _, StoreError};
 use keyward_rocksdb::Fault;
 
-use crate::fixture::{Place, at, digest, key, workspace};
+use crate::fixture::{Place, Revoking as _, at, digest, key, workspace};
 
 /// The files of a directory that end in `extension`, oldest first.
 fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
@@ -41,7 +41,7 @@ fn bounds(log: &[u8]) -> Vec<usize> {
 /// How many of the keys of workspace 1 there are, which must be the first ones.
 async fn first_keys(place: &Place) -> u64 {
     let store = place.open();
-    let listed = store.list(workspace(1), None, 1000).await.unwrap();
+    let listed = store.list(workspace(1), &Filter::ALL, None, 1000).await.unwrap();
     let count = listed.len() as u64;
     let expected: Vec<_> = (0..count).rev().map(|n| key(1, n)).collect();
     assert_eq!(listed, expected);
@@ -246,7 +246,7 @@ async fn reads_whole(place: &Place) -> bool {
             }
         }
     }
-    match store.list(workspace(1), None, 10).await {
+    match store.list(workspace(1), &Filter::ALL, None, 10).await {
         Ok(listed) => assert_eq!(listed.len(), 5),
         Err(error) => {
             assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use keyward_core::clock::{SystemClock, SystemEntropy};
+use keyward_core::details::ExpiryPolicy;
 use keyward_core::secret::KeyFormat;
 use keyward_core::service::Keys;
 use keyward_core::store::KeyStore;
@@ -67,10 +68,13 @@ async fn serve_from(
         Verifier::new(Arc::clone(&store), format.clone(), bounds, Arc::clone(&timer) as _);
     let verifier = Arc::new(verifier);
     let following = tokio::spawn(poll::follow(Arc::clone(&store), follower));
+    let policy =
+        ExpiryPolicy { longest: options.expiry.max_ttl, required: options.expiry.require_expiry };
     let keys = Keys::new(
         Arc::clone(&store),
         Arc::clone(&verifier),
         format,
+        policy,
         Arc::new(SystemClock),
         timer,
         Arc::new(SystemEntropy),

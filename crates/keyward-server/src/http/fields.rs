@@ -1,10 +1,17 @@
 //! Reading JSON bodies strictly.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use keyward_core::clock::Timestamp;
+use keyward_core::details::{Description, Metadata};
+use keyward_core::key::KeyName;
+use keyward_core::scope::{Scope, Scopes};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::problem::{FieldError, Kind, Problem};
 
@@ -26,6 +33,76 @@ impl Invalid {
 /// The text of a value that must be a string.
 pub fn string(value: &Value) -> Result<&str, Invalid> {
     value.as_str().ok_or_else(|| Invalid::here("must be a string"))
+}
+
+/// A display name.
+pub fn name(value: &Value) -> Result<KeyName, Invalid> {
+    KeyName::new(string(value)?).map_err(|invalid| Invalid::here(invalid.to_string()))
+}
+
+/// A description.
+pub fn description(value: &Value) -> Result<Description, Invalid> {
+    Description::new(string(value)?).map_err(|invalid| Invalid::here(invalid.to_string()))
+}
+
+/// A flat object of texts.
+pub fn metadata(value: &Value) -> Result<Metadata, Invalid> {
+    let object = value
+        .as_object()
+        .ok_or_else(|| Invalid::here("must be an object of strings, each name once"))?;
+    let entry = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+    let entries: Option<BTreeMap<String, String>> = object.iter().map(entry).collect();
+    let entries = entries.ok_or_else(|| Invalid::here("must be an object of strings"))?;
+    Metadata::new(entries).map_err(|invalid| Invalid::here(invalid.to_string()))
+}
+
+/// A time as RFC 3339 writes it.
+pub fn time(value: &Value) -> Result<Timestamp, Invalid> {
+    Timestamp::parse(string(value)?)
+        .ok_or_else(|| Invalid::here("is not a time as RFC 3339 writes it: 2030-01-15T09:30:00Z"))
+}
+
+/// A truth value.
+pub fn boolean(value: &Value) -> Result<bool, Invalid> {
+    value.as_bool().ok_or_else(|| Invalid::here("must be true or false"))
+}
+
+/// A UUID of any kind.
+pub fn id<T: FromStr>(value: &Value) -> Result<T, Invalid> {
+    string(value)?.parse().map_err(|_| Invalid::here("is not a UUID"))
+}
+
+/// Presented keys, at most so many.
+pub fn keys(value: &Value, most: usize) -> Result<Vec<Zeroizing<String>>, Invalid> {
+    let list = value.as_array().ok_or_else(|| Invalid::here("must be an array of strings"))?;
+    if list.len() > most {
+        return Err(Invalid::here(format!("has more than {most} keys")));
+    }
+    let key = |(at, value): (usize, &Value)| match string(value) {
+        Ok(key) => Ok(Zeroizing::new(key.to_owned())),
+        Err(invalid) => Err(Invalid { below: format!("/{at}"), ..invalid }),
+    };
+    list.iter().enumerate().map(key).collect()
+}
+
+/// What `read` reads, or nothing where it is null.
+pub fn or_null<T>(
+    value: &Value,
+    read: impl FnOnce(&Value) -> Result<T, Invalid>,
+) -> Result<Option<T>, Invalid> {
+    if value.is_null() { Ok(None) } else { read(value).map(Some) }
+}
+
+/// A list of scopes.
+pub fn scopes(value: &Value) -> Result<Scopes, Invalid> {
+    let list = value.as_array().ok_or_else(|| Invalid::here("must be an array of strings"))?;
+    let scope = |(at, value): (usize, &Value)| {
+        string(value)
+            .and_then(|text| text.parse::<Scope>().map_err(|e| Invalid::here(e.to_string())))
+            .map_err(|invalid| Invalid { below: format!("/{at}"), ..invalid })
+    };
+    let scopes: Scopes = list.iter().enumerate().map(scope).collect::<Result<_, _>>()?;
+    scopes.within_limit().map_err(|error| Invalid::here(error.to_string()))
 }
 
 /// The fields of a JSON object, taken one by one. What is wrong is gathered, so that a client learns
@@ -130,13 +207,78 @@ impl<'de> Deserialize<'de> for Object {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
                 let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
+                while let Some((name, Strict(value))) = map.next_entry()? {
+                    fields.push((name, value));
                 }
                 Ok(Object(fields))
             }
         }
 
         deserializer.deserialize_map(Entries)
+    }
+}
+
+/// A value in which an object that has a member twice is something that no field can be: for the
+/// same reason as [`Object`].
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Values;
+
+        impl<'de> Visitor<'de> for Values {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_unit<E>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_string<E>(self, value: String) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+                let mut values = Vec::new();
+                while let Some(Strict(value)) = list.next_element()? {
+                    values.push(value);
+                }
+                Ok(values.into())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+                let mut members = serde_json::Map::new();
+                let mut twice = false;
+                while let Some((name, Strict(value))) = map.next_entry()? {
+                    twice |= members.insert(name, value).is_some();
+                }
+                Ok(if twice { vec![Value::Null].into() } else { members.into() })
+            }
+        }
+
+        deserializer.deserialize_any(Values).map(Strict)
     }
 }

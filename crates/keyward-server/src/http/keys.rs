@@ -1,45 +1,48 @@
-//! The three documented calls: list, create, revoke.
+//! The keys of a workspace: list, create, get, change, rotate, revoke.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut as _, Bytes, BytesMut};
-use futures_util::stream;
-use keyward_core::caller::Authorised;
+use keyward_core::caller::{Authorised, Credential};
+use keyward_core::details::Reason;
 use keyward_core::freshness::Freshness;
 use keyward_core::id::KeyId;
 use keyward_core::key::ApiKey;
 use keyward_core::scope::Permission;
-use keyward_core::service::NewKey;
-use keyward_core::store::StoreError;
-use sync_wrapper::SyncStream;
-use tokio::time::error::Elapsed;
-use tokio::time::timeout;
+use keyward_core::secret::PlainKey;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
-use warp::reply::{Reply as _, Response};
+use warp::http::header::{HeaderMap, HeaderValue, LOCATION};
+use warp::reply::Response;
 use warp::{Filter, path};
 
 use super::body::{Body, body};
 use super::caller::workspace;
-use super::front::{X_REQUEST_ID, text};
+use super::list::list;
 use super::problem::{Kind, Problem};
-use super::wire::{CreateKey, KeyObject, OBJECT_BYTES, Revoked, json};
-use super::{App, Call, answer, call, json_answer, named, openapi};
+use super::requests::{CreateKey, EditKey, RotateKey};
+use super::wire::{KeyObject, Revoked, json};
+use super::{App, Call, answer, call, json_answer, named, openapi, query};
 
-/// Records read and written at a time while a list is streamed.
-const PAGE: usize = 256;
-
-/// `/api/v1/workspaces/{id}/api-keys` and what is below it.
+/// `/api/v1/workspaces/{id}/api-keys` and what is below it, and `/api/v1/api-keys/self`.
 pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
     let keys = path!("api" / "v1" / "workspaces" / String / "api-keys" / ..);
     let collection = keys.and(path::end());
     let item = keys.and(path::param::<String>()).and(path::end());
+    let rotation = keys.and(path::param::<String>()).and(path("rotate")).and(path::end());
+    let own = path!("api" / "v1" / "api-keys" / "self");
     let headers = warp::header::headers_cloned;
+    let not_allowed = |methods: &'static str| move || Err(Problem::method_not_allowed(methods));
+    let (no_collection, no_item) = (not_allowed("GET, POST"), not_allowed("GET, PATCH, DELETE"));
+    let (no_rotation, no_own) = (not_allowed("POST"), not_allowed("DELETE"));
 
-    let list =
-        collection.and(warp::get()).and(headers()).and(call(app)).then(list).map(named("list"));
+    let list = collection
+        .and(warp::get())
+        .and(query())
+        .and(headers())
+        .and(call(app))
+        .then(list)
+        .map(named("list"));
     let create = collection
         .and(warp::post())
         .and(headers())
@@ -47,106 +50,45 @@ pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
         .and(call(app))
         .then(create)
         .map(named("create"));
-    let revoke =
-        item.and(warp::delete()).and(headers()).and(call(app)).then(revoke).map(named("revoke"));
-    let no_collection =
-        collection.map(|_| Err(Problem::method_not_allowed("GET, POST"))).map(answer);
-    let no_item = item.map(|_, _| Err(Problem::method_not_allowed("DELETE"))).map(answer);
+    let get = item.and(warp::get()).and(headers()).and(call(app)).then(get).map(named("get"));
+    let edit = item
+        .and(warp::patch())
+        .and(headers())
+        .and(body())
+        .and(call(app))
+        .then(edit)
+        .map(named("edit"));
+    let revoke = item
+        .and(warp::delete())
+        .and(query())
+        .and(headers())
+        .and(call(app))
+        .then(revoke)
+        .map(named("revoke"));
+    let rotate = rotation
+        .and(warp::post())
+        .and(headers())
+        .and(body())
+        .and(call(app))
+        .then(rotate)
+        .map(named("rotate"));
+    let revoke_own = own
+        .and(warp::delete())
+        .and(query())
+        .and(headers())
+        .and(call(app))
+        .then(revoke_own)
+        .map(named("revoke"));
 
-    list.or(create).unify().or(revoke).unify().or(no_collection).unify().or(no_item).unify().boxed()
-}
-
-/// List all API keys
-///
-/// All keys of the workspace, newest first; equal times by id. The raw key is never among them.
-#[utoipa::path(
-    get, path = "/api/v1/workspaces/{id}/api-keys", operation_id = "listApiKeys", tag = "API keys",
-    params(("id" = uuid::Uuid, Path, description = "Workspace ID"), openapi::WorkspaceHeader),
-    responses(
-        (status = 200, description = "The keys of the workspace", body = Vec<KeyObject>),
-        openapi::ListProblems,
-    ),
-    security(("token" = ["api_keys:read"]), ("api_key" = [])),
-)]
-async fn list(id: String, headers: HeaderMap, call: Call) -> Result<Response, Problem> {
-    let caller = call.caller(&headers).await?;
-    let caller = caller.authorise(workspace(&id, &headers)?, Permission::Read)?;
-    let records = call.in_time(call.keys.list(&caller, None, PAGE)).await??;
-    let request_id = headers.get(X_REQUEST_ID).cloned();
-    let next = Some(Page { records, opens: true });
-    let pages = Pages { app: call.app, caller, request_id, next };
-    let chunks = SyncStream::new(stream::unfold(pages, Pages::write));
-    let mut response = warp::reply::stream(chunks).into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
-}
-
-/// A list on its way out. Between two pages nothing is held but the last record's position, so memory
-/// does not grow with the workspace and a slow reader keeps nothing open in the store.
-struct Pages {
-    app: Arc<App>,
-    caller: Authorised,
-    request_id: Option<HeaderValue>,
-    next: Option<Page>,
-}
-
-struct Page {
-    records: Vec<ApiKey>,
-    opens: bool,
-}
-
-impl Pages {
-    /// Writes the page that is there and reads the next. An error ends the connection without the
-    /// final chunk, so that no client takes a part for the whole.
-    async fn write(mut self) -> Option<(Result<Bytes, Broken>, Self)> {
-        let page = self.next.take()?;
-        let chunk = self.follow(page).await;
-        if let Err(broken) = &chunk {
-            let request_id = self.request_id.as_ref().map(text);
-            tracing::warn!(request_id, causes = %broken, "a list broke off");
-        }
-        Some((chunk, self))
-    }
-
-    async fn follow(&mut self, page: Page) -> Result<Bytes, Broken> {
-        let mut text = page.write()?;
-        match page.records.last().filter(|_| page.records.len() == PAGE) {
-            None => text.put_u8(b']'),
-            Some(last) => {
-                let rest = self.app.keys.list(&self.caller, Some(last.into()), PAGE);
-                let records = timeout(self.app.limits.time, rest).await??;
-                self.next = Some(Page { records, opens: false });
-            }
-        }
-        Ok(text.freeze())
-    }
-}
-
-impl Page {
-    fn write(&self) -> Result<BytesMut, serde_json::Error> {
-        let mut text = BytesMut::with_capacity(self.records.len() * OBJECT_BYTES);
-        if self.opens {
-            text.put_u8(b'[');
-        }
-        for (at, record) in self.records.iter().enumerate() {
-            if at > 0 || !self.opens {
-                text.put_u8(b',');
-            }
-            serde_json::to_writer((&mut text).writer(), &KeyObject::new(record))?;
-        }
-        Ok(text)
-    }
-}
-
-/// Why a list could not be finished.
-#[derive(Debug, thiserror::Error)]
-enum Broken {
-    #[error("the storage failed: {0}")]
-    Store(#[from] StoreError),
-    #[error("the storage did not answer in time")]
-    Late(#[from] Elapsed),
-    #[error("a record could not be written: {0}")]
-    Json(#[from] serde_json::Error),
+    let no_collection = collection.map(move |_| answer(no_collection()));
+    let no_item = item.map(move |_, _| answer(no_item()));
+    let no_rotation = rotation.map(move |_, _| answer(no_rotation()));
+    let no_own = own.map(move || answer(no_own()));
+    let on_collection = list.or(create).unify().or(no_collection).unify().boxed();
+    let on_item = get.or(edit).unify().or(revoke).unify().or(no_item).unify().boxed();
+    let on_rotation = rotate.or(no_rotation).unify();
+    let on_own = revoke_own.or(no_own).unify();
+    on_collection.or(on_item).unify().or(on_rotation).unify().or(on_own).unify().boxed()
 }
 
 /// Create a new API key
@@ -187,18 +129,167 @@ impl Call {
     ) -> Result<Response, Problem> {
         let caller = self.caller(headers).await?;
         let caller = caller.authorise(workspace(id, headers)?, Permission::Write)?;
-        let wanted = CreateKey::read(&body.read_json(headers, self.body_limits()).await?)?;
-        let new = NewKey { name: wanted.name, scopes: wanted.scopes };
+        let new = CreateKey::read(&body.read_json(headers, self.body_limits()).await?)?;
         let (key, plain) = self.in_time(self.keys.create(&caller, new)).await??;
-        let secret = plain.reveal();
-        let mut response =
-            json_answer(StatusCode::CREATED, json(&KeyObject::revealed(&key, &secret))?);
-        let location = format!("/api/v1/workspaces/{}/api-keys/{}", key.workspace_id, key.id);
-        if let Ok(location) = HeaderValue::from_str(&location) {
-            response.headers_mut().insert(LOCATION, location);
-        }
-        Ok(response)
+        revealed(&key, plain)
     }
+
+    /// What `change` brings, made in a task of its own: a client that goes away, or the deadline, ends
+    /// the handler's future, but must not end the change between its write and the eviction of what
+    /// memory holds. Beyond its own time a change takes that of the nodes that may still answer from
+    /// memory.
+    pub async fn settle<T: Send + 'static>(
+        self,
+        change: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let change = tokio::spawn(change);
+        let barrier = self.barrier();
+        self.extended(barrier).in_time(change).await?.map_err(Problem::internal)
+    }
+}
+
+impl Call {
+    /// How long a change waits for the nodes that may still answer from memory.
+    pub fn barrier(&self) -> Duration {
+        self.verifier.freshness().map_or(Duration::ZERO, Freshness::barrier)
+    }
+}
+
+/// The answer that shows a new key, this once.
+fn revealed(key: &ApiKey, plain: PlainKey) -> Result<Response, Problem> {
+    let secret = plain.reveal();
+    let mut response = json_answer(StatusCode::CREATED, json(&KeyObject::revealed(key, &secret))?);
+    let location = format!("/api/v1/workspaces/{}/api-keys/{}", key.workspace_id, key.id);
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+fn key_id(segment: &str) -> Result<KeyId, Problem> {
+    let id = segment.parse();
+    id.map_err(|_| Problem::invalid_request("the key id in the path is not a UUID"))
+}
+
+fn no_such_key() -> Problem {
+    Problem::new(Kind::NoSuchKey, "no key of this workspace has this id")
+}
+
+/// Get an API key
+///
+/// As the list shows it.
+#[utoipa::path(
+    get, path = "/api/v1/workspaces/{id}/api-keys/{keyId}", operation_id = "getApiKey", tag = "API keys",
+    params(
+        ("id" = uuid::Uuid, Path, description = "Workspace ID"),
+        ("keyId" = uuid::Uuid, Path, description = "API key ID"),
+        openapi::WorkspaceHeader,
+    ),
+    responses(
+        (status = 200, description = "The key", body = KeyObject),
+        openapi::GetProblems,
+    ),
+    security(("token" = ["api_keys:read"]), ("api_key" = [])),
+)]
+async fn get(id: String, key: String, headers: HeaderMap, call: Call) -> Result<Response, Problem> {
+    let caller = call.caller(&headers).await?;
+    let (workspace, key) = (workspace(&id, &headers)?, key_id(&key)?);
+    let caller = caller.authorise(workspace, Permission::Read)?;
+    let found = call.in_time(call.keys.get(&caller, key)).await??;
+    let found = found.ok_or_else(no_such_key)?;
+    Ok(json_answer(StatusCode::OK, json(&KeyObject::new(&found))?))
+}
+
+/// Change an API key
+///
+/// What the body names becomes what it says; the rest stays. Once this has answered, every node judges
+/// by it. A revoked key does not change any more.
+#[utoipa::path(
+    patch, path = "/api/v1/workspaces/{id}/api-keys/{keyId}", operation_id = "editApiKey", tag = "API keys",
+    params(
+        ("id" = uuid::Uuid, Path, description = "Workspace ID"),
+        ("keyId" = uuid::Uuid, Path, description = "API key ID"),
+        openapi::WorkspaceHeader,
+    ),
+    request_body = EditKey,
+    responses(
+        (status = 200, description = "The key as it is now", body = KeyObject),
+        openapi::ChangeProblems,
+    ),
+    security(("token" = ["api_keys:write"]), ("api_key" = [])),
+)]
+async fn edit(
+    id: String,
+    key: String,
+    headers: HeaderMap,
+    mut body: Body,
+    call: Call,
+) -> Result<Response, Problem> {
+    let read = async {
+        let caller = call.caller(&headers).await?;
+        let (workspace, key) = (workspace(&id, &headers)?, key_id(&key)?);
+        let caller = caller.authorise(workspace, Permission::Write)?;
+        let wanted = EditKey::read(&body.read_json(&headers, call.body_limits()).await?)?;
+        Ok((caller, key, wanted))
+    };
+    let (caller, key, wanted) = match read.await {
+        Ok(read) => read,
+        Err(problem) => {
+            body.drain(&headers).await;
+            return Err(problem);
+        }
+    };
+    let keys = Arc::clone(&call.keys);
+    let edited = call.settle(async move { keys.edit(&caller, key, wanted).await }).await??;
+    let edited = edited.ok_or_else(no_such_key)?;
+    Ok(json_answer(StatusCode::OK, json(&KeyObject::new(&edited))?))
+}
+
+/// Rotate an API key
+///
+/// Makes a new key with the same name, scopes, description, metadata and length of life, and shows it,
+/// this once. The old key stays good for the grace, and without one is revoked: once this has
+/// answered, no node accepts it for longer. Both are one step. A key is rotated once.
+#[utoipa::path(
+    post, path = "/api/v1/workspaces/{id}/api-keys/{keyId}/rotate", operation_id = "rotateApiKey", tag = "API keys",
+    params(
+        ("id" = uuid::Uuid, Path, description = "Workspace ID"),
+        ("keyId" = uuid::Uuid, Path, description = "API key ID"),
+        openapi::WorkspaceHeader,
+    ),
+    request_body = RotateKey,
+    responses(
+        (status = 201, description = "The new key, with its raw value", body = KeyObject,
+            headers(("Location" = String, description = "The path of the new key"))),
+        openapi::ChangeProblems,
+    ),
+    security(("token" = ["api_keys:write"]), ("api_key" = [])),
+)]
+async fn rotate(
+    id: String,
+    key: String,
+    headers: HeaderMap,
+    mut body: Body,
+    call: Call,
+) -> Result<Response, Problem> {
+    let read = async {
+        let caller = call.caller(&headers).await?;
+        let (workspace, key) = (workspace(&id, &headers)?, key_id(&key)?);
+        let caller = caller.authorise(workspace, Permission::Write)?;
+        let wanted = RotateKey::read(&body.read_json(&headers, call.body_limits()).await?)?;
+        Ok((caller, key, wanted.grace_seconds))
+    };
+    let (caller, key, grace) = match read.await {
+        Ok(read) => read,
+        Err(problem) => {
+            body.drain(&headers).await;
+            return Err(problem);
+        }
+    };
+    let keys = Arc::clone(&call.keys);
+    let rotated = call.settle(async move { keys.rotate(&caller, key, grace).await }).await??;
+    let (successor, plain) = rotated.ok_or_else(no_such_key)?;
+    revealed(&successor, plain)
 }
 
 /// Revoke an API key
@@ -210,6 +301,7 @@ impl Call {
     params(
         ("id" = uuid::Uuid, Path, description = "Workspace ID"),
         ("keyId" = uuid::Uuid, Path, description = "API key ID to revoke"),
+        openapi::ReasonParameter,
         openapi::WorkspaceHeader,
     ),
     responses(
@@ -221,29 +313,69 @@ impl Call {
 async fn revoke(
     id: String,
     key: String,
+    query: Option<String>,
     headers: HeaderMap,
     call: Call,
 ) -> Result<Response, Problem> {
-    let began = Instant::now();
     let caller = call.caller(&headers).await?;
-    let workspace = workspace(&id, &headers)?;
-    let key: KeyId = key
-        .parse()
-        .map_err(|_| Problem::invalid_request("the key id in the path is not a UUID"))?;
+    let (workspace, key) = (workspace(&id, &headers)?, key_id(&key)?);
+    let reason = reason(query.as_deref())?;
     let caller = caller.authorise_revocation(workspace, key)?;
-    // In a task of its own: a client that goes away, or the deadline, ends this future, but must
-    // not end the revocation between its write and the eviction of what memory holds.
-    let keys = Arc::clone(&call.keys);
-    let revocation = tokio::spawn(async move { keys.revoke(&caller, key).await });
-    // Beyond its own time a revocation takes that of the nodes that may still answer from memory.
-    let barrier = call.verifier.freshness().map_or(Duration::ZERO, Freshness::barrier);
-    let call = call.extended(barrier);
-    let revoked = call.in_time(revocation).await?.map_err(Problem::internal)??;
-    match revoked {
-        Some(_) => {
-            call.metrics.revoked(began.elapsed());
-            Ok(json_answer(StatusCode::OK, json(&Revoked::ANSWER)?))
-        }
-        None => Err(Problem::new(Kind::NoSuchKey, "no key of this workspace has this id")),
+    call.revoke(caller, key, reason).await
+}
+
+/// Revoke the API key that is presented
+///
+/// For whoever holds a key and nothing else. Repeated, the answer is 401: the key is not good any
+/// more.
+#[utoipa::path(
+    delete, path = "/api/v1/api-keys/self", operation_id = "revokeOwnApiKey", tag = "API keys",
+    params(openapi::ReasonParameter),
+    responses(
+        (status = 200, description = "The key is revoked", body = Revoked),
+        openapi::OwnProblems,
+    ),
+    security(("api_key" = [])),
+)]
+async fn revoke_own(
+    query: Option<String>,
+    headers: HeaderMap,
+    call: Call,
+) -> Result<Response, Problem> {
+    let caller = call.caller(&headers).await?;
+    let reason = reason(query.as_deref())?;
+    let (Credential::Key(key), &[workspace]) = (caller.credential, &*caller.workspaces) else {
+        let why = "this revokes the API key that is presented, and what was presented is a token";
+        return Err(Problem::invalid_request(why));
+    };
+    let caller = caller.authorise_revocation(workspace, key)?;
+    call.revoke(caller, key, reason).await
+}
+
+impl Call {
+    async fn revoke(
+        self,
+        caller: Authorised,
+        key: KeyId,
+        reason: Option<Reason>,
+    ) -> Result<Response, Problem> {
+        let began = Instant::now();
+        let (app, keys) = (Arc::clone(&self.app), Arc::clone(&self.keys));
+        let revoked = self.settle(async move { keys.revoke(&caller, key, reason).await }).await??;
+        revoked.ok_or_else(no_such_key)?;
+        app.metrics.revoked(began.elapsed());
+        Ok(json_answer(StatusCode::OK, json(&Revoked::ANSWER)?))
     }
+}
+
+/// Why a key is revoked, out of a query. Whatever else is in it does not keep anybody from revoking.
+fn reason(query: Option<&str>) -> Result<Option<Reason>, Problem> {
+    let query = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let mut reasons = query.filter(|(name, _)| name == "reason");
+    let reason = reasons.next().map(|(_, value)| value.parse::<Reason>()).transpose();
+    let reason = reason.map_err(|invalid| Problem::invalid_request(invalid.to_string()))?;
+    if reasons.next().is_some() {
+        return Err(Problem::invalid_request("there is more than one reason"));
+    }
+    Ok(reason)
 }

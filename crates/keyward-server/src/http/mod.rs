@@ -5,14 +5,17 @@
 //! path ids and headers, then workspace and scope, then body, then the record.
 
 mod body;
+mod bulk;
 mod caller;
 mod fields;
 mod front;
 mod keys;
+mod list;
 mod metrics;
 mod openapi;
 mod ops;
 mod problem;
+mod requests;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -115,6 +118,11 @@ fn call(app: &Arc<App>) -> impl Filter<Extract = (Call,), Error = Infallible> + 
         .map(move || Call { app: Arc::clone(&app), deadline: Instant::now() + app.limits.time })
 }
 
+/// Extracts the query, where there is one.
+fn query() -> impl Filter<Extract = (Option<String>,), Error = Infallible> + Copy {
+    warp::query::raw().map(Some).or(warp::any().map(|| None)).unify()
+}
+
 /// All routes. The one that is asked most comes first; what nobody answered has no route.
 pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
     let no_route = warp::any().map(|| {
@@ -122,6 +130,8 @@ pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
     });
     verify::forward_auth(app)
         .or(verify::verification(app))
+        .unify()
+        .or(bulk::routes(app))
         .unify()
         .or(keys::routes(app))
         .unify()

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, IntoResponses, Modify, OpenApi};
 
 use super::problem::{Kind, PROBLEM_JSON, ProblemDetails};
 use super::verify::FORWARD_AUTH;
-use super::{keys, ops, verify};
+use super::{bulk, keys, list, ops, verify};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,8 +22,9 @@ use super::{keys, ops, verify};
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
-        keys::list, keys::create, keys::revoke,
-        verify::verify_key, verify::authenticate,
+        list::list, keys::create, keys::get, keys::edit, keys::rotate, keys::revoke, keys::revoke_own,
+        bulk::revoke_doomed, bulk::revoke_presented,
+        verify::verify_key, bulk::verify_keys, verify::authenticate,
         ops::health, ops::ready, ops::metrics, openapi,
     ),
     components(schemas(ProblemDetails)),
@@ -123,6 +124,38 @@ pub struct WorkspaceHeader {
     workspace: Option<uuid::Uuid>,
 }
 
+/// What a list may be asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a description of what the handler reads from the query itself")]
+pub struct ListParameters {
+    /// Keys on a page. Left out: all of them.
+    #[param(required = false, nullable = false, minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// Where the page begins: from the link of the page before.
+    #[param(required = false, nullable = false)]
+    cursor: Option<String>,
+    /// Only keys with this status.
+    #[param(required = false, nullable = false, value_type = Option<super::wire::StatusWord>)]
+    status: Option<String>,
+    /// Only keys that this account created.
+    #[param(required = false, nullable = false)]
+    created_by: Option<uuid::Uuid>,
+    /// Only keys with this name.
+    #[param(required = false, nullable = false)]
+    name: Option<String>,
+}
+
+/// Why a key is revoked.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a description of what the handler reads from the query itself")]
+pub struct ReasonParameter {
+    /// Why, to be kept with the key.
+    #[param(required = false, nullable = false, value_type = Option<super::wire::ReasonWord>)]
+    reason: Option<String>,
+}
+
 /// What a gateway may demand of a key.
 pub struct DemandParameters;
 
@@ -189,7 +222,23 @@ problems! {
     /// What may go wrong with a creation.
     CreateProblems = [
         InvalidRequest, InvalidBody, MissingCredential, InvalidCredential, WrongWorkspace,
-        InsufficientScope, BodyTimeout, BodyTooLarge, UnsupportedMediaType, TooManyLookups,
+        InsufficientScope, EndsSooner, BodyTimeout, BodyTooLarge, UnsupportedMediaType,
+        TooManyLookups, HeadersTooLarge, Internal, Unavailable
+    ];
+    /// What may go wrong with one key.
+    GetProblems = [
+        InvalidRequest, MissingCredential, InvalidCredential, WrongWorkspace, InsufficientScope,
+        NoSuchKey, TooManyLookups, HeadersTooLarge, Internal, Unavailable
+    ];
+    /// What may go wrong with a change and with a rotation.
+    ChangeProblems = [
+        InvalidRequest, InvalidBody, MissingCredential, InvalidCredential, WrongWorkspace,
+        InsufficientScope, EndsSooner, NoSuchKey, BodyTimeout, Conflict, BodyTooLarge,
+        UnsupportedMediaType, TooManyLookups, HeadersTooLarge, Internal, Unavailable
+    ];
+    /// What may go wrong with a revocation of the key that is presented.
+    OwnProblems = [
+        InvalidRequest, MissingCredential, InvalidCredential, NoSuchKey, TooManyLookups,
         HeadersTooLarge, Internal, Unavailable
     ];
     /// What may go wrong with a revocation.

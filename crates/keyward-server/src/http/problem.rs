@@ -66,12 +66,16 @@ kinds! {
     WrongWorkspace = FORBIDDEN, "wrong-workspace", "The credential is for another workspace";
     /// The credential lacks a scope.
     InsufficientScope = FORBIDDEN, "insufficient-scope", "The credential lacks a scope";
+    /// The credential ends before what it is to make.
+    EndsSooner = FORBIDDEN, "ends-sooner", "The credential ends sooner";
     /// No such route.
     NoSuchRoute = NOT_FOUND, "no-such-route", "There is nothing at this path";
     /// No such key in this workspace.
     NoSuchKey = NOT_FOUND, "no-such-key", "The workspace has no such key";
     /// The route does not know the method.
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here";
+    /// What the key is stands against what it is to become.
+    Conflict = CONFLICT, "conflict", "The key cannot be changed so";
     /// The body did not arrive in time.
     BodyTimeout = REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time";
     /// The body is too large.
@@ -263,9 +267,10 @@ impl fmt::Display for Problem {
 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
-        match denied.scope() {
-            None => Self::wrong_workspace(),
-            Some(scope) => Self::insufficient_scope(denied.to_string(), scope),
+        match (&denied, denied.scope()) {
+            (Denied::MayNotOutlive(_), _) => Self::new(Kind::EndsSooner, denied.to_string()),
+            (_, None) => Self::wrong_workspace(),
+            (_, Some(scope)) => Self::insufficient_scope(denied.to_string(), scope),
         }
     }
 }
@@ -307,6 +312,12 @@ impl From<KeysError> for Problem {
     fn from(error: KeysError) -> Self {
         match error {
             KeysError::Denied(denied) => denied.into(),
+            KeysError::Refused(refused) => Self::new(Kind::Conflict, refused.to_string()),
+            KeysError::Expiry(invalid) => Self::invalid_fields(vec![FieldError {
+                pointer: "/expires_at".into(),
+                detail: invalid.to_string().into(),
+            }]),
+            KeysError::NotFresh(error) => error.into(),
             KeysError::Store(error) => error.into(),
             KeysError::Entropy(error) => Self::internal(error),
         }

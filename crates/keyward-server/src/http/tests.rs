@@ -8,13 +8,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use keyward_core::clock::{Clock as _, SystemClock, SystemEntropy, Timestamp};
+use keyward_core::change::Change;
+use keyward_core::clock::{Clock as _, SystemClock, SystemEntropy};
+use keyward_core::details::ExpiryPolicy;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::memory::MemoryStore;
 use keyward_core::secret::{KeyDigest, KeyFormat};
 use keyward_core::service::Keys;
-use keyward_core::store::{ChangeFeed, Imported, KeyStore, ListPosition, StoreError, StoredKey};
+use keyward_core::store::{
+    ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, StoreError, StoredKey,
+};
 use keyward_core::verify::{Bounds, Verifier};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -74,6 +78,7 @@ impl KeyStore for FaultyStore {
     async fn list(
         &self,
         workspace: WorkspaceId,
+        filter: &Filter,
         after: Option<ListPosition>,
         limit: usize,
     ) -> Result<Vec<ApiKey>, StoreError> {
@@ -82,21 +87,21 @@ impl KeyStore for FaultyStore {
         if self.pages_left.as_ref().is_some_and(|n| n.fetch_update(order, order, less).is_err()) {
             return Err(StoreError::Unavailable("a fault of the store".into()));
         }
-        self.inner.list(workspace, after, limit).await
+        self.inner.list(workspace, filter, after, limit).await
     }
 
-    async fn revoke(
+    async fn change(
         &self,
         workspace: WorkspaceId,
         id: KeyId,
-        at: Timestamp,
-    ) -> Result<Option<ApiKey>, StoreError> {
-        let revoked = self.inner.revoke(workspace, id, at).await;
+        change: &Change,
+    ) -> Result<Option<Changed>, StoreError> {
+        let changed = self.inner.change(workspace, id, change).await;
         if self.stalls_after_revoking.load(Ordering::SeqCst) {
             self.revoked.notify_one();
             self.proceed.notified().await;
         }
-        revoked
+        changed
     }
 
     async fn scan(&self, after: Option<KeyId>, limit: usize) -> Result<Vec<StoredKey>, StoreError> {
@@ -151,6 +156,7 @@ impl Server {
             Arc::clone(&store),
             Arc::clone(&verifier),
             format,
+            ExpiryPolicy::default(),
             Arc::new(SystemClock),
             Arc::new(SystemTimer),
             Arc::new(SystemEntropy),

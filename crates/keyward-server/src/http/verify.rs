@@ -18,8 +18,9 @@ use super::body::{Body, body};
 use super::caller::{bearer, single};
 use super::metrics::Endpoint;
 use super::problem::Problem;
-use super::wire::{KeyObject, Verification, VerifyKey, json};
-use super::{App, Call, answer, call, json_answer, openapi};
+use super::requests::VerifyKey;
+use super::wire::{Verification, json};
+use super::{App, Call, answer, call, json_answer, openapi, query};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const REQUIRE_SCOPE: HeaderName = HeaderName::from_static("x-keyward-require-scope");
@@ -40,7 +41,7 @@ pub fn forward_auth(
     path!("api" / "v1" / "auth" / ..)
         .and(warp::method())
         .and(path::full())
-        .and(warp::query::raw().map(Some).or(warp::any().map(|| None)).unify())
+        .and(query())
         .and(warp::header::headers_cloned())
         .and(call(app))
         .then(authenticate)
@@ -92,13 +93,7 @@ impl Call {
             refused @ Verdict::Refused(_) => refused,
         };
         self.metrics.count(Endpoint::Verify, &verdict);
-        let verification = match &verdict {
-            Verdict::Accepted(key) => Verification::Valid { valid: true, key: KeyObject::new(key) },
-            Verdict::Refused(refusal) => {
-                Verification::Invalid { valid: false, code: refusal.code() }
-            }
-        };
-        Ok(json_answer(StatusCode::OK, json(&verification)?))
+        Ok(json_answer(StatusCode::OK, json(&Verification::new(&verdict, wanted.include))?))
     }
 
     /// The verdict on a key of which nothing is demanded yet.

@@ -1,18 +1,18 @@
-//! Bodies: the objects of the documentation, how they are read and how they are written.
+//! Bodies of answers: the objects of the documentation, and how they are written.
 
 use bytes::Bytes;
 use keyward_core::clock::Timestamp;
-use keyward_core::id::WorkspaceId;
-use keyward_core::key::{ApiKey, KeyName};
+use keyward_core::details::{Description, Metadata, Reason};
+use keyward_core::id::{AccountId, KeyId};
+use keyward_core::key::ApiKey;
 use keyward_core::scope::{Scope, Scopes};
+use keyward_core::verify::Verdict;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
-use super::fields::{Fields, Invalid, string};
 use super::problem::Problem;
+use super::requests::Include;
 
 /// An API key, as it is shown. Optional fields come last and are left out when unset.
 #[derive(Serialize, ToSchema)]
@@ -43,10 +43,42 @@ pub struct KeyObject<'a> {
     /// When the key last changed.
     #[schema(value_type = String, format = DateTime, example = "2024-01-15T09:30:00Z")]
     updated_at: Time,
-    /// The scopes that were named at creation. A key created without any holds `api_keys:read`.
+    /// The scopes that were named. A key for which none were holds `api_keys:read`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>, nullable = false)]
     scopes: Option<ScopeList<'a>>,
+    /// What the key is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    description: Option<&'a str>,
+    /// What was attached to the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, String>>, nullable = false)]
+    metadata: Option<Entries<'a>>,
+    /// From when on the key is refused. Its status stays `active` then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false, format = DateTime)]
+    expires_at: Option<Time>,
+    /// The key in whose place it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    rotated_from: Option<Uuid>,
+    /// The key that was made in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    rotated_to: Option<Uuid>,
+    /// When the key was revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false, format = DateTime)]
+    revoked_at: Option<Time>,
+    /// Account that revoked the key; left out where the key itself was shown for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    revoked_by: Option<Uuid>,
+    /// Why the key was revoked, where that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ReasonWord>, nullable = false)]
+    revoked_reason: Option<&'static str>,
 }
 
 /// The words of a key's status.
@@ -56,6 +88,18 @@ pub struct KeyObject<'a> {
 pub enum StatusWord {
     Active,
     Revoked,
+}
+
+/// The words for why a key was revoked: those of RFC 5280, section 5.3.1.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "a schema; the words themselves are keyward_core::details::Reason's")]
+pub enum ReasonWord {
+    KeyCompromise,
+    AffiliationChanged,
+    Superseded,
+    CessationOfOperation,
+    PrivilegeWithdrawn,
 }
 
 struct Time(Timestamp);
@@ -74,9 +118,19 @@ impl Serialize for ScopeList<'_> {
     }
 }
 
+struct Entries<'a>(&'a Metadata);
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter())
+    }
+}
+
 impl<'a> KeyObject<'a> {
-    /// The key as lists and verifications show it.
+    /// The key as the management calls show it.
     pub fn new(key: &'a ApiKey) -> Self {
+        let details = &key.details;
+        let revocation = details.revocation;
         Self {
             id: key.id.as_uuid(),
             workspace_id: key.workspace_id.as_uuid(),
@@ -88,6 +142,30 @@ impl<'a> KeyObject<'a> {
             created_at: Time(key.created_at),
             updated_at: Time(key.updated_at),
             scopes: key.named_scopes.as_ref().map(ScopeList),
+            description: details.description.as_ref().map(Description::as_str),
+            metadata: Some(&details.metadata).filter(|it| !it.is_empty()).map(Entries),
+            expires_at: details.expires_at.map(Time),
+            rotated_from: details.rotated_from.as_ref().map(KeyId::as_uuid),
+            rotated_to: details.rotated_to.as_ref().map(KeyId::as_uuid),
+            revoked_at: revocation.map(|it| Time(it.at)),
+            revoked_by: revocation.and_then(|it| it.by).as_ref().map(AccountId::as_uuid),
+            revoked_reason: revocation.and_then(|it| it.reason).map(Reason::as_str),
+        }
+    }
+
+    /// The key as the documented list shows it. That it is revoked is its status, and when, the time
+    /// of its last change.
+    pub fn documented(key: &'a ApiKey) -> Self {
+        Self { revoked_at: None, revoked_by: None, revoked_reason: None, ..Self::new(key) }
+    }
+
+    /// The key as verifications show it: what was written about it only where that is asked for.
+    pub fn verified(key: &'a ApiKey, include: Include) -> Self {
+        let all = Self::new(key);
+        Self {
+            description: all.description.filter(|_| include.description),
+            metadata: all.metadata.filter(|_| include.metadata),
+            ..all
         }
     }
 
@@ -97,73 +175,10 @@ impl<'a> KeyObject<'a> {
     }
 }
 
-/// What a new key is to be.
-#[derive(ToSchema)]
-#[schema(as = CreateApiKey)]
-#[serde(deny_unknown_fields)]
-pub struct CreateKey {
-    /// Display name for the API key: 1 to 255 characters after trimming, no control characters.
-    #[schema(value_type = String, example = "CI/CD Pipeline Key", min_length = 1, max_length = 255)]
-    pub name: KeyName,
-    /// What the key may do. Left out: `["api_keys:read"]`, cut to what the caller holds.
-    #[schema(value_type = Option<Vec<String>>, nullable = false, max_items = 32)]
-    pub scopes: Option<Scopes>,
-}
-
-impl CreateKey {
-    /// Reads the body of a creation.
-    pub fn read(body: &[u8]) -> Result<Self, Problem> {
-        let mut fields = Fields::parse(body)?;
-        let name = fields.required("name", |value| {
-            KeyName::new(string(value)?).map_err(|invalid| Invalid::here(invalid.to_string()))
-        });
-        let scopes = fields.optional("scopes", scopes);
-        fields.finish()?;
-        // Both are there unless an error was noted, and then `finish` has returned it.
-        match name {
-            Some(name) => Ok(Self { name, scopes }),
-            None => Err(Problem::invalid_fields(Vec::new())),
-        }
-    }
-}
-
-/// A key to be verified, and what it must be good for.
-#[derive(ToSchema)]
-#[schema(as = VerifyApiKey)]
-#[serde(deny_unknown_fields)]
-pub struct VerifyKey {
-    /// The raw key that was presented.
-    #[schema(value_type = String)]
-    pub key: Zeroizing<String>,
-    /// Scopes that the key must hold, all of them.
-    #[schema(value_type = Option<Vec<String>>, nullable = false, max_items = 32)]
-    pub scopes: Option<Scopes>,
-    /// The workspace that the key must belong to.
-    #[schema(value_type = Option<Uuid>, nullable = false)]
-    pub workspace_id: Option<WorkspaceId>,
-}
-
-impl VerifyKey {
-    /// Reads the body of a verification.
-    pub fn read(body: &[u8]) -> Result<Self, Problem> {
-        let mut fields = Fields::parse(body)?;
-        let key =
-            fields.required("key", |value| string(value).map(|key| Zeroizing::new(key.into())));
-        let scopes = fields.optional("scopes", scopes);
-        let workspace_id = fields.optional("workspace_id", |value| {
-            string(value)?.parse().map_err(|_| Invalid::here("is not a UUID"))
-        });
-        fields.finish()?;
-        match key {
-            Some(key) => Ok(Self { key, scopes, workspace_id }),
-            None => Err(Problem::invalid_fields(Vec::new())),
-        }
-    }
-}
-
 /// The verdict on a presented key.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "it is written where it is made")]
 pub enum Verification<'a> {
     /// The key is good.
     Valid {
@@ -179,6 +194,34 @@ pub enum Verification<'a> {
         #[schema(value_type = RefusalCode)]
         code: &'static str,
     },
+}
+
+impl<'a> Verification<'a> {
+    /// The verdict, with what is to be handed back of a good key.
+    pub fn new(verdict: &'a Verdict, include: Include) -> Self {
+        match verdict {
+            Verdict::Accepted(key) => {
+                Self::Valid { valid: true, key: KeyObject::verified(key, include) }
+            }
+            Verdict::Refused(refusal) => Self::Invalid { valid: false, code: refusal.code() },
+        }
+    }
+}
+
+/// The verdicts on many presented keys.
+#[derive(Serialize, ToSchema)]
+pub struct Verifications<'a> {
+    /// One for each key, in the order of the keys.
+    pub results: Vec<Verification<'a>>,
+}
+
+/// The answer to a revocation of many keys.
+#[derive(Serialize, ToSchema)]
+pub struct RevokedMany {
+    /// Whether it was only counted.
+    pub dry_run: bool,
+    /// Keys that are revoked, or would be.
+    pub count: usize,
 }
 
 /// Why a key is not good.
@@ -206,17 +249,6 @@ impl Revoked {
     pub const ANSWER: Self = Self { status: "revoked" };
 }
 
-fn scopes(value: &Value) -> Result<Scopes, Invalid> {
-    let list = value.as_array().ok_or_else(|| Invalid::here("must be an array of strings"))?;
-    let scope = |(at, value): (usize, &Value)| {
-        string(value)
-            .and_then(|text| text.parse::<Scope>().map_err(|e| Invalid::here(e.to_string())))
-            .map_err(|invalid| Invalid { below: format!("/{at}"), ..invalid })
-    };
-    let scopes: Scopes = list.iter().enumerate().map(scope).collect::<Result<_, _>>()?;
-    scopes.within_limit().map_err(|error| Invalid::here(error.to_string()))
-}
-
 /// What an object commonly takes as JSON, to size buffers by.
 pub const OBJECT_BYTES: usize = 512;
 
@@ -225,71 +257,4 @@ pub fn json(value: &impl Serialize) -> Result<Bytes, Problem> {
     let mut text = Vec::with_capacity(OBJECT_BYTES);
     serde_json::to_writer(&mut text, value).map_err(Problem::internal)?;
     Ok(text.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(body: &str) -> Vec<String> {
-        match CreateKey::read(body.as_bytes()) {
-            Ok(_) => Vec::new(),
-            Err(problem) => {
-                let answer = serde_json::to_value(problem.field_errors()).unwrap();
-                let line = |e: &Value| format!("{} {}", e["pointer"], e["detail"]).replace('"', "");
-                answer.as_array().unwrap().iter().map(line).collect()
-            }
-        }
-    }
-
-    #[test]
-    fn everything_that_is_wrong_is_said_at_once() {
-        let errors = refused(r#"{"name":5,"scopes":["a",7],"exires_at":1,"a/b":0}"#);
-        assert_eq!(
-            errors,
-            [
-                "/name must be a string",
-                "/scopes/1 must be a string",
-                "/exires_at is not a field of this request, or is there twice",
-                "/a~1b is not a field of this request, or is there twice",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_field_that_is_there_twice_is_refused() {
-        let errors = refused(r#"{"name":"a","name":"b"}"#);
-        assert_eq!(errors, ["/name is not a field of this request, or is there twice"]);
-    }
-
-    #[test]
-    fn what_is_not_an_object_is_refused() {
-        for body in [
-            "",
-            "[]",
-            "null",
-            "\"a\"",
-            "{\"name\":\"a\"",
-            "{\"name\":\"a\"} x",
-            "{\"name\":\"\\ud800\"}",
-        ] {
-            assert!(CreateKey::read(body.as_bytes()).is_err(), "{body}");
-        }
-        let deep = format!("{{\"name\":{}", "[".repeat(10_000));
-        assert!(CreateKey::read(deep.as_bytes()).is_err());
-    }
-
-    #[test]
-    fn no_secret_is_repeated() {
-        let key = "sk_live_0123456789012345678901234567890123456789012abcdef";
-        for body in [
-            format!(r#"{{"name":"a","{key}":1}}"#),
-            format!(r#"{{"name":["{key}"]}}"#),
-            format!(r#"{{"name":"a","scopes":"{key}"}}"#),
-            format!(r#"{{"name":"a","scopes":["{key}"#),
-        ] {
-            let problem = CreateKey::read(body.as_bytes()).err().unwrap();
-            assert!(!format!("{problem:?}").contains(key), "{problem:?}");
-        }
-    }
 }

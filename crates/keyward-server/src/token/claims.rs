@@ -54,6 +54,7 @@ impl Rules {
             workspaces: workspaces(claims.get(&self.names.workspaces))?,
             scopes: scopes(claims.get(&self.names.scope))?,
             credential: Credential::Token,
+            expires_at: None,
         })
     }
 

@@ -125,7 +125,7 @@ fn answer(said: &impl Serialize) -> anyhow::Result<()> {
 /// Work that can begin.
 #[derive(Clone)]
 enum Ready {
-    Create(Arc<dyn KeyStore>, Mint),
+    Create(Arc<dyn KeyStore>, Box<Mint>),
     Find(Arc<dyn KeyStore>, Arc<[KeyDigest]>),
     RawWrites(Arc<RawWrites>),
 }
@@ -133,7 +133,7 @@ enum Ready {
 impl Ready {
     async fn new(work: &Work) -> anyhow::Result<Self> {
         Ok(match work {
-            Work::Create(storage) => Self::Create(storage.open().await?, Mint::new()?),
+            Work::Create(storage) => Self::Create(storage.open().await?, Box::new(Mint::new()?)),
             Work::Find(storage) => {
                 let store = storage.open().await?;
                 let records = store.scan(None, MOST_DIGESTS).await?;

@@ -171,8 +171,8 @@ impl Copy {
     async fn verify(&self, imported: Imported) -> anyhow::Result<Report> {
         let (mut records, mut others) = (0, 0);
         let (mut of_source, mut of_target) = (Fingerprint::new(), Fingerprint::new());
-        let Imported { added, revoked, unchanged } = imported;
-        let progress = Progress::start("verifying", Some(added + revoked + unchanged));
+        let Imported { added, changed, unchanged } = imported;
+        let progress = Progress::start("verifying", Some(added + changed + unchanged));
         let mut pairs = self.pairs();
         while let Some(pair) = pairs.next().await? {
             match pair {
@@ -191,13 +191,13 @@ impl Copy {
             }
         }
         ensure!(
-            records == added + revoked + unchanged,
+            records == added + changed + unchanged,
             "{records} keys are in both storages, and {} were copied",
-            added + revoked + unchanged
+            added + changed + unchanged
         );
         let (source_digest, target_digest) = (of_source.finish(), of_target.finish());
         ensure!(source_digest == target_digest, "the digests of the two storages differ");
-        Ok(Report { records, added, revoked, unchanged, others, source_digest, target_digest })
+        Ok(Report { records, added, changed, unchanged, others, source_digest, target_digest })
     }
 
     fn pairs(&self) -> Pairs {
@@ -256,8 +256,8 @@ struct Report {
     records: u64,
     /// Those that were not there before.
     added: u64,
-    /// Those that were there, active, and are revoked now.
-    revoked: u64,
+    /// Those that were there, and are now as they were in the source.
+    changed: u64,
     /// Those that were there as they are now.
     unchanged: u64,
     /// Keys of the target that the source has not.
@@ -274,12 +274,12 @@ impl Report {
             println!("{}", serde_json::to_string(self)?);
             return Ok(());
         }
-        let Self { records, added, revoked, unchanged, others, .. } = self;
+        let Self { records, added, changed, unchanged, others, .. } = self;
         let Self { source_digest, target_digest, .. } = self;
         println!("source: {records} records, digest {source_digest}");
         println!("target: {records} records, digest {target_digest}");
         println!(
-            "copied: {records} records, {added} added, {revoked} revoked, {unchanged} unchanged; \
+            "copied: {records} records, {added} added, {changed} changed, {unchanged} unchanged; \
              digest {target_digest}"
         );
         if *others > 0 {

@@ -56,6 +56,7 @@ fn read(store: &Arc<dyn KeyStore>, after: Option<KeyId>) -> Reading {
 }
 
 /// What the two storages have under one id.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is moved once")]
 pub enum Pair {
     /// A record that only the source has.
     OnlySource(StoredKey),
@@ -108,8 +109,8 @@ impl Pairs {
     }
 }
 
-/// What the target must have of a key that both have: its own record, unless only the source knows
-/// that the key is revoked.
+/// What the target must have of a key that both have, see
+/// [`keyward_core::key::ApiKey::absorb`].
 pub fn merged(source: &StoredKey, target: &StoredKey) -> Result<StoredKey, DifferentKey> {
     let mut key = target.key.clone();
     key.absorb(&source.key)?;

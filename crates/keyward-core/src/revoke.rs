@@ -1,0 +1,136 @@
+//! The end of keys: one, those that somebody shows, and many at once.
+
+use crate::caller::Authorised;
+use crate::change::Change;
+use crate::clock::Timestamp;
+use crate::details::{Reason, Revocation};
+use crate::freshness::outlast_windows;
+use crate::id::{AccountId, KeyId};
+use crate::key::{ApiKey, Status};
+use crate::service::Keys;
+use crate::store::{Filter, ListPosition, StoreError};
+use crate::verify::VerifyError;
+
+/// Records that are read at a time while those are looked for that are to be revoked.
+const PAGE: usize = 1_000;
+
+/// Which keys of a workspace are to be revoked: the active ones of which all holds that is said here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Doomed {
+    /// They were created before this moment.
+    pub created_before: Option<Timestamp>,
+    /// This account created them.
+    pub created_by: Option<AccountId>,
+    /// Their name begins so.
+    pub name_prefix: Option<String>,
+}
+
+impl Doomed {
+    fn includes(&self, key: &ApiKey) -> bool {
+        self.created_before.is_none_or(|time| key.created_at < time)
+            && self.name_prefix.as_ref().is_none_or(|it| key.name.as_str().starts_with(&**it))
+    }
+}
+
+impl Keys {
+    /// Revokes the key `id` of the caller's workspace, for ever. When this returns `Some`, no
+    /// verification that starts later accepts the key, on any node. `None` where the workspace has no
+    /// such key. Revoking again changes nothing, takes as long and says the same: the first call may
+    /// have died before it ended.
+    ///
+    /// The returned future **must be driven to its end** (V12): it evicts the record from memory
+    /// after the write, and on an exclusive store nothing else would. The server runs it in a task
+    /// of its own, which a disconnecting client does not cancel.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails. The write may have been made all the same, so the record is evicted
+    /// then too, and the next verification asks the store.
+    pub async fn revoke(
+        &self,
+        caller: &Authorised,
+        id: KeyId,
+        reason: Option<Reason>,
+    ) -> Result<Option<ApiKey>, StoreError> {
+        let by = Some(caller.account()).filter(|_| !caller.is_key(id));
+        let change = Change::Revoke(Revocation { at: self.clock.now(), by, reason });
+        Ok(self.change(caller.workspace(), id, &change).await?.map(|changed| changed.key))
+    }
+
+    /// Revokes a key that somebody shows, whose possession is the proof that they may. It is *not*
+    /// waited for that no node accepts it any more: call [`Keys::outlast`] after the last of several.
+    /// That the key is malformed, unknown or revoked already is not told.
+    ///
+    /// The returned future must be driven to its end, as that of [`Keys::revoke`].
+    ///
+    /// # Errors
+    ///
+    /// When the store fails, or too many keys are being looked up.
+    pub async fn revoke_presented(&self, presented: &str) -> Result<(), VerifyError> {
+        let Some(key) = self.verifier.find(presented).await? else { return Ok(()) };
+        let (at, reason) = (self.clock.now(), Some(Reason::KeyCompromise));
+        let change = Change::Revoke(Revocation { at, by: None, reason });
+        self.change_unseen(key.workspace_id, key.id, &change).await?;
+        Ok(())
+    }
+
+    /// Fails where no key can be revoked now, whatever keys there are.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Sealed`], and when the store fails.
+    pub async fn can_change(&self) -> Result<(), StoreError> {
+        self.store.import(&[]).await.map(drop)
+    }
+
+    /// The keys of the caller's workspace that are doomed, as they are now.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn doomed(
+        &self,
+        caller: &Authorised,
+        doomed: &Doomed,
+    ) -> Result<Vec<KeyId>, StoreError> {
+        let status = Some(Status::Active);
+        let filter = Filter { status, created_by: doomed.created_by, name: None };
+        let mut found = Vec::new();
+        let mut after: Option<ListPosition> = None;
+        loop {
+            let page = self.store.list(caller.workspace(), &filter, after, PAGE).await?;
+            found.extend(page.iter().filter(|key| doomed.includes(key)).map(|key| key.id));
+            match page.last().filter(|_| page.len() == PAGE) {
+                Some(last) => after = Some(last.into()),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// As [`Keys::revoke`], but it is *not* waited for that no node accepts the key any more: call
+    /// [`Keys::outlast`] after the last of several.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Keys::revoke`].
+    pub async fn revoke_one_of_many(
+        &self,
+        caller: &Authorised,
+        id: KeyId,
+        reason: Option<Reason>,
+    ) -> Result<(), StoreError> {
+        let by = Some(caller.account());
+        let change = Change::Revoke(Revocation { at: self.clock.now(), by, reason });
+        self.change_unseen(caller.workspace(), id, &change).await?;
+        Ok(())
+    }
+
+    /// Waits until no node accepts what was revoked before this call.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn outlast(&self) -> Result<(), StoreError> {
+        outlast_windows(&*self.store, &*self.timer).await
+    }
+}
