@@ -1,6 +1,6 @@
 //! Starting the real binary.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -234,6 +234,20 @@ pub fn begin_keyward(arguments: &[&str]) -> Process {
     Process::start(command)
 }
 
+/// Runs `keyward` with these arguments and environment variables, and `input` on standard input, to
+/// its end.
+pub async fn keyward_reading(
+    input: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Ended {
+    let mut command = bare(binary());
+    command.args(arguments).envs(environment.iter().copied());
+    let mut file = tempfile::tempfile().expect("there is room for a file");
+    file.write_all(input.as_bytes()).and_then(|()| file.rewind()).expect("the file takes it");
+    Process::reading(file.into(), command).finish().await
+}
+
 /// The binary under test: `KEYWARD_BIN`, else the one that was built beside this test.
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("KEYWARD_BIN") {
@@ -285,8 +299,13 @@ impl std::fmt::Display for Ended {
 
 impl Process {
     /// Starts `command`.
-    pub fn start(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub fn start(command: Command) -> Self {
+        Self::reading(Stdio::null(), command)
+    }
+
+    /// Starts `command` with this standard input.
+    fn reading(input: Stdio, mut command: Command) -> Self {
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let (stdout, stderr) = (Arc::default(), Arc::default());
         let (tell, first_line) = oneshot::channel();

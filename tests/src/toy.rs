@@ -88,3 +88,17 @@ fn content_length(head: &str) -> usize {
     let mut lengths = fields.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     lengths.next().and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
 }
+
+/// The URL of a server that gives every request exactly this answer, whatever it is, and then closes
+/// the connection.
+pub async fn answering(answer: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let _ = client.read(&mut [0; 4096]).await;
+            let _ = client.write_all(answer.as_bytes()).await;
+        }
+    });
+    format!("http://{address}")
+}

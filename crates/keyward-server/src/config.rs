@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,7 +13,10 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use zeroize::Zeroizing;
 
+use crate::command::check::CheckOptions;
+use crate::command::completions::CompletionsOptions;
 use crate::command::copy::CopyOptions;
+use crate::command::keys::KeysOptions;
 use crate::command::token::TokenOptions;
 use crate::command::window::WindowAction;
 use crate::drivers::Storage;
@@ -39,6 +43,12 @@ pub enum Command {
     /// Show or change how long the nodes of a cluster may answer from memory.
     #[command(subcommand)]
     Window(WindowAction),
+    /// Create, show, change, rotate, revoke and verify keys: the API of a server, from a shell.
+    Keys(Box<KeysOptions>),
+    /// Say whether a key is well formed, without asking anybody.
+    Check(CheckOptions),
+    /// Print what makes a shell complete commands and flags.
+    Completions(CompletionsOptions),
 }
 
 /// Flags of `keyward serve`.
@@ -243,7 +253,7 @@ impl SecretOptions {
     /// The secrets that were given, if any.
     pub fn secrets(&self) -> anyhow::Result<Option<Secrets>> {
         match (&self.token_secret, &self.token_secret_file) {
-            (Some(text), _) => Secrets::parse(&text.0).map(Some),
+            (Some(text), _) => Secrets::parse(text).map(Some),
             (None, Some(file)) => Secrets::read(file).map(Some),
             (None, None) => Ok(None),
         }
@@ -253,7 +263,15 @@ impl SecretOptions {
 /// A secret on its way from the command line. Reading it never fails, because a message about it
 /// would repeat it.
 #[derive(Clone)]
-struct SecretText(Zeroizing<String>);
+pub struct SecretText(Zeroizing<String>);
+
+impl Deref for SecretText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
 
 impl FromStr for SecretText {
     type Err = Infallible;

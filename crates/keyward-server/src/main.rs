@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::command::keys::Failure;
 use crate::config::{Cli, Command};
 
 fn main() -> ExitCode {
@@ -21,13 +22,16 @@ fn main() -> ExitCode {
         Command::Token(options) => command::token::run(&options),
         Command::Copy(options) => command::copy::run(&options),
         Command::Window(action) => command::window::run(&action),
+        Command::Keys(options) => command::keys::run(&options),
+        Command::Check(options) => command::check::run(&options),
+        Command::Completions(options) => command::completions::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One sentence: the outer contexts say what was attempted, the inner ones why it failed.
             eprintln!("keyward: {error:#}");
-            ExitCode::FAILURE
+            error.downcast_ref::<Failure>().map_or(ExitCode::FAILURE, Failure::exit_code)
         }
     }
 }

@@ -8,6 +8,7 @@ mod documented;
 mod forward_auth;
 mod identity_provider;
 mod key_callers;
+mod keys_command;
 mod lifecycle;
 mod operations;
 mod order;

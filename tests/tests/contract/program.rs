@@ -136,6 +136,26 @@ async fn help_documents_every_flag_and_its_twin() {
 }
 
 #[tokio::test]
+async fn help_says_what_the_exit_codes_of_keys_mean() {
+    let help = keyward(&["keys", "--help"]).await;
+    for code in ["  0  done", "  1  refused", "  2  the command line", "  3  no answer"] {
+        assert!(help.stdout.contains(code), "{code}: {help}");
+    }
+    let check = keyward(&["check", "--help"]).await;
+    assert!(check.stdout.contains("other users of this"), "{check}");
+}
+
+#[tokio::test]
+async fn a_shell_can_complete_commands() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let ended = keyward(&["completions", shell]).await;
+        assert!(ended.status.success() && ended.stderr.is_empty(), "{ended}");
+        assert!(ended.stdout.contains("rotate") && ended.stdout.contains("token-file"), "{shell}");
+    }
+    assert_eq!(keyward(&["completions", "dos"]).await.status.code(), Some(2));
+}
+
+#[tokio::test]
 async fn what_makes_no_sense_is_refused_in_words() {
     let launch = Launch::new;
     for (ended, word) in [
