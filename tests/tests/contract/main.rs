@@ -14,5 +14,6 @@ mod operations;
 mod order;
 mod problems;
 mod program;
+mod secret_scanning;
 mod token_command;
 mod verify;
