@@ -12,6 +12,7 @@ mod keys_command;
 mod lifecycle;
 mod operations;
 mod order;
+mod pages;
 mod problems;
 mod program;
 mod secret_scanning;
