@@ -12,6 +12,7 @@
 
 use hashbrown::HashTable;
 
+use crate::id::KeyId;
 use crate::key::ApiKey;
 use crate::secret::KeyDigest;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, PoisonError};
@@ -132,6 +133,16 @@ impl RecordCache {
         }
     }
 
+    /// As [`RecordCache::evict`], for the record with this id, whose digest is not known: every read
+    /// that is under way forgets what it brings. It looks through everything that is remembered.
+    pub fn evict_key(&self, id: KeyId) {
+        for shard in &self.shards {
+            let mut records = shard.write();
+            records.evictions += 1;
+            records.table.retain(|entry| entry.record.id != id);
+        }
+    }
+
     /// How often a record was found so far.
     pub fn hits(&self) -> u64 {
         self.shards.iter().map(|shard| shard.hits.load(Ordering::Relaxed)).sum()
@@ -244,6 +255,21 @@ mod tests {
 
     fn remembers(cache: &RecordCache, n: u64) -> bool {
         matches!(cache.lookup(&digest(n)), Lookup::Hit(_))
+    }
+
+    #[test]
+    fn a_record_is_forgotten_by_its_id_and_so_is_what_reads_bring_meanwhile() {
+        let cell = RecordCache::new(SHARDS * MIN_SHARD_ENTRIES);
+        let keep = |n: u64| {
+            let Lookup::Miss(ticket) = cell.lookup(&digest(n)) else { panic!("{n} is there") };
+            cell.fill(&digest(n), &ticket, Arc::new(testing::key(1, n.into())))
+        };
+        assert!((0..100).all(keep));
+        let Lookup::Miss(ticket) = cell.lookup(&digest(100)) else { panic!("it is there") };
+        cell.evict_key(testing::key(1, 7).id);
+        assert!(matches!(cell.lookup(&digest(7)), Lookup::Miss(_)));
+        assert_eq!(cell.len(), 99);
+        assert!(!cell.fill(&digest(100), &ticket, Arc::new(testing::key(1, 100))));
     }
 
     #[test]

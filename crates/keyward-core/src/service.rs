@@ -315,10 +315,7 @@ impl Keys {
             Ok(Some(changed)) => self.verifier.evict(&changed.digest),
             Ok(None) | Err(StoreError::Conflict(_) | StoreError::Sealed) => {}
             // The change may have been made all the same, and it is not known which digest to forget.
-            Err(_) => match self.store.get(workspace, id).await {
-                Ok(stored) => stored.iter().for_each(|it| self.verifier.evict(&it.digest)),
-                Err(_) => self.verifier.evict_all(),
-            },
+            Err(_) => self.verifier.evict_key(id),
         }
         outcome
     }

@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::cache::{FillTicket, Lookup, RecordCache};
 use crate::clock::{Reading, Timer, Timestamp};
 use crate::freshness::{Follower, Freshness, NotFresh};
-use crate::id::WorkspaceId;
+use crate::id::{KeyId, WorkspaceId};
 use crate::key::{ApiKey, Status};
 use crate::scope::Scopes;
 use crate::secret::{KeyDigest, KeyFormat};
@@ -290,9 +290,10 @@ impl Verifier {
         self.cache.evict(digest);
     }
 
-    /// Forgets every record, as [`Verifier::evict`] forgets one.
-    pub fn evict_all(&self) {
-        self.cache.evict_all();
+    /// As [`Verifier::evict`], where the digest is not known. It looks through everything that is
+    /// remembered, and is for when something has failed.
+    pub fn evict_key(&self, id: KeyId) {
+        self.cache.evict_key(id);
     }
 
     /// Whether a verification that starts now can be answered from memory. On a shared store that

@@ -183,35 +183,49 @@ async fn change_on(
     Ok(Ok(outcomes))
 }
 
-/// Writes what may change of records that are there.
+/// Writes what may change of records that are there. As an insertion that finds them: so each is found
+/// by the index, while the planner would join an update of them with the whole table for as long as it
+/// takes that to be small.
 async fn update(
     connection: &mut PgConnection,
     records: impl Iterator<Item = &StoredKey>,
 ) -> Result<(), sqlx::Error> {
     let columns: Columns = records.collect();
-    // That the ids are named twice keeps the planner from reading the whole table for the join, which
-    // it does for as long as it takes the table to be small.
     let query = sqlx::query!(
-        "UPDATE keyward.api_keys AS key
-        SET name = given.name, status = given.status, updated_at = given.updated_at,
-            scopes = given.scopes, description = given.description,
-            metadata = given.metadata::jsonb, expires_at = given.expires_at,
-            rotated_to = given.rotated_to, revoked_at = given.revoked_at,
-            revoked_by = given.revoked_by, revoked_reason = given.revoked_reason
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[],
-                    $6::text[], $7::text[], $8::timestamptz[], $9::uuid[], $10::timestamptz[],
-                    $11::uuid[], $12::text[])
-            AS given (id, name, status, updated_at, scopes, description, metadata, expires_at,
+        "INSERT INTO keyward.api_keys (id, workspace_id, digest, name, key_prefix, status,
+                                              created_by, created_at, updated_at, scopes,
+                                              description, metadata, expires_at, rotated_from,
+                                              rotated_to, revoked_at, revoked_by, revoked_reason)
+        SELECT id, workspace_id, digest, name, key_prefix, status, created_by, created_at,
+               updated_at, scopes, description, metadata::jsonb, expires_at, rotated_from,
+               rotated_to, revoked_at, revoked_by, revoked_reason
+        FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::text[], $6::text[],
+                    $7::uuid[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::text[],
+                    $12::text[], $13::timestamptz[], $14::uuid[], $15::uuid[],
+                    $16::timestamptz[], $17::uuid[], $18::text[])
+            AS given (id, workspace_id, digest, name, key_prefix, status, created_by, created_at,
+                      updated_at, scopes, description, metadata, expires_at, rotated_from,
                       rotated_to, revoked_at, revoked_by, revoked_reason)
-        WHERE key.id = ANY($1) AND key.id = given.id",
+        ON CONFLICT ON CONSTRAINT api_keys_id_key DO UPDATE
+        SET name = excluded.name, status = excluded.status, updated_at = excluded.updated_at,
+            scopes = excluded.scopes, description = excluded.description,
+            metadata = excluded.metadata, expires_at = excluded.expires_at,
+            rotated_to = excluded.rotated_to, revoked_at = excluded.revoked_at,
+            revoked_by = excluded.revoked_by, revoked_reason = excluded.revoked_reason",
         &columns.ids,
+        &columns.workspaces,
+        &columns.digests,
         &columns.names,
+        &columns.prefixes,
         &columns.statuses,
+        &columns.creators,
+        &columns.created,
         &columns.updated,
         &columns.scopes as &[Option<String>],
         &columns.descriptions as &[Option<String>],
         &columns.metadata as &[Option<String>],
         &columns.expiries as &[Option<DateTime<Utc>>],
+        &columns.rotated_from as &[Option<Uuid>],
         &columns.rotated_to as &[Option<Uuid>],
         &columns.revoked_at as &[Option<DateTime<Utc>>],
         &columns.revoked_by as &[Option<Uuid>],
@@ -266,21 +280,28 @@ async fn import_on(
 /// The records with these ids, which nobody else changes until the transaction ends.
 async fn lock(
     connection: &mut PgConnection,
-    ids: Vec<Uuid>,
+    mut ids: Vec<Uuid>,
 ) -> Result<Vec<StoredKey>, sqlx::Error> {
     // The clock first, as in every change of a record.
     sqlx::query!("SELECT FROM keyward.change_clock FOR NO KEY UPDATE")
         .execute(&mut *connection)
         .await?;
+    // In one order, in which a person with psql may lock them too.
+    ids.sort_unstable();
+    // Probes, one for each id, for the reasons that `reading::find` has.
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, workspace_id, digest, name, key_prefix, status, created_by, created_at,
-                updated_at, scopes, description, metadata::text, expires_at, rotated_from,
-                rotated_to, revoked_at, revoked_by, revoked_reason
-        FROM keyward.api_keys
-        WHERE id = ANY($1)
-        ORDER BY id
-        FOR NO KEY UPDATE",
+        "SELECT key.*
+        FROM unnest((SELECT $1::uuid[])) AS asked (id)
+        CROSS JOIN LATERAL (
+            SELECT id, workspace_id, digest, name, key_prefix, status, created_by, created_at,
+                   updated_at, scopes, description, metadata::text, expires_at, rotated_from,
+                   rotated_to, revoked_at, revoked_by, revoked_reason
+            FROM keyward.api_keys
+            WHERE id = asked.id
+            OFFSET 0
+            FOR NO KEY UPDATE
+        ) AS key",
         &ids,
     );
     let rows = rows.fetch_all(connection).await?;

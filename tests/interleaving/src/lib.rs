@@ -9,7 +9,7 @@
 //! that allow is not searched here; the locks of the cell leave nothing to them, and the proof's are
 //! argued for where they stand.
 
-use keyward_core::{clock, details, key, secret, store};
+use keyward_core::{clock, details, id, key, secret, store};
 
 #[path = "../../../crates/keyward-core/src/cache.rs"]
 pub mod cache;
