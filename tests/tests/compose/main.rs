@@ -24,13 +24,15 @@ const CLIENTS: usize = 32;
 const A_WHILE: Duration = Duration::from_secs(3);
 
 /// Tests of the contract that a cluster behind nginx is not asked, with all whose names begin so.
-const NOT_ASKED: [&str; 12] = [
+const NOT_ASKED: [&str; 14] = [
     // They start servers with flags of their own, or look into their files.
     "identity_provider::",
     "program::",
     "token_command::",
     "callers::a_secret_is_rotated",
     "documented::keys_begin_with_the_configured_prefix",
+    "keys_command::a_token_may_be_in_a_file_and_a_flag_names_the_server",
+    "lifecycle::the_operator_bounds_the_life_of_keys",
     "verify::more_lookups_than_are_allowed",
     // Every node counts for itself; nginx does not show one's figures for all.
     "operations::metrics",
