@@ -8,12 +8,31 @@ use chrono::{DateTime, Utc};
 use keyward_core::change::{Change, Outcome};
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::store::{Changed, Imported, StoreError, StoredKey, Unique};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::connections::{Connections, Repeat};
 use crate::lane::all_failed;
 use crate::row::{Columns, Row};
+
+/// Longest silence in a transaction that keeps others from changing anything, in milliseconds.
+const SILENCE: &str = "2000";
+
+/// A transaction whose changes are durable before anybody sees them, whatever the default of the
+/// database or the role, and which does not keep others waiting where this node is stopped in it.
+pub async fn durable(
+    connection: &mut PgConnection,
+) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query!(
+        "SELECT set_config('synchronous_commit', 'on', true) AS durable,
+                set_config('idle_in_transaction_session_timeout', $1, true) AS silence",
+        SILENCE,
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    Ok(transaction)
+}
 
 /// Adds records, each of which is a call of its own: one that is refused does not harm the others.
 pub async fn create(
@@ -282,10 +301,16 @@ async fn lock(
     connection: &mut PgConnection,
     mut ids: Vec<Uuid>,
 ) -> Result<Vec<StoredKey>, sqlx::Error> {
-    // The clock first, as in every change of a record.
-    sqlx::query!("SELECT FROM keyward.change_clock FOR NO KEY UPDATE")
-        .execute(&mut *connection)
-        .await?;
+    // The clock first, as in every change of a record. A node that is stopped now, or cut off, would
+    // keep all others from changing anything: so Postgres ends a transaction that is silent for long.
+    sqlx::query!(
+        "SELECT set_config('idle_in_transaction_session_timeout', $1, true)
+        FROM keyward.change_clock
+        FOR NO KEY UPDATE",
+        SILENCE,
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
     // In one order, in which a person with psql may lock them too.
     ids.sort_unstable();
     // Probes, one for each id, for the reasons that `reading::find` has.
@@ -314,13 +339,10 @@ pub async fn seal(connections: &Connections, sealed: bool) -> Result<(), StoreEr
     connections
         .run(Repeat::Always, |connection| {
             Box::pin(async move {
-                let mut transaction = connection.begin().await?;
+                let mut transaction = durable(connection).await?;
                 // Waits for the changes that are under way; those that come later wait for us, and
                 // see the seal.
                 sqlx::query!("LOCK TABLE keyward.api_keys IN SHARE MODE")
-                    .execute(&mut *transaction)
-                    .await?;
-                sqlx::query!("SET LOCAL synchronous_commit = on")
                     .execute(&mut *transaction)
                     .await?;
                 sqlx::query!("UPDATE keyward.settings SET sealed = $1", sealed)

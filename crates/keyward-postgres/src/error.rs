@@ -89,8 +89,9 @@ fn classify(code: &str, constraint: Option<&str>, cause: Cause) -> Fault {
         // and can be given back while we run.
         ("57014" | "42501", _) => unavailable(cause),
         // A primary was demoted: a new connection may find its successor. Or Postgres is going
-        // down, coming up, or was told to end this connection.
-        ("25006", _) | (_, "08" | "57") => Fault::Broken(cause),
+        // down, coming up, or was told to end this connection; or has ended it, because it was
+        // silent in a transaction.
+        ("25006" | "25P03", _) | (_, "08" | "57") => Fault::Broken(cause),
         // Postgres found its own files damaged. Or data that it takes for invalid, a constraint of
         // ours, a table that is not there or other: no later attempt will do better.
         ("XX001" | "XX002", _) | (_, "22" | "23" | "42") => corrupt(cause),
@@ -256,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_server_that_goes_away_costs_the_connection() {
-        for code in ["57P01", "57P02", "57P03", "57P05", "08006", "25006"] {
+        for code in ["57P01", "57P02", "57P03", "57P05", "08006", "25006", "25P03"] {
             assert!(matches!(told(code, None), Fault::Broken(_)), "{code}");
         }
     }

@@ -8,10 +8,11 @@ use keyward_core::clock::Timestamp;
 use keyward_core::secret::KeyDigest;
 use keyward_core::store::{Mark, News, Poll, StoreError, WindowChange, Windows};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Postgres, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use crate::changing::durable;
 use crate::connections::{Connections, Repeat};
 use crate::error::{Fault, unavailable};
 
@@ -206,14 +207,6 @@ pub async fn finish_window(
             })
         })
         .await
-}
-
-/// A transaction whose changes are durable before any node sees them, whatever the default of the
-/// database or the role: nodes must not rely on a window that a crash could make shorter.
-async fn durable(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
-    let mut transaction = connection.begin().await?;
-    sqlx::query!("SET LOCAL synchronous_commit = on").execute(&mut *transaction).await?;
-    Ok(transaction)
 }
 
 /// Forgets changes that are older than any node should need, but never the newest.
