@@ -69,9 +69,9 @@ impl fmt::Debug for Scope {
 /// What may be done to the keys of a workspace: the scopes of Keyward's own namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
-    /// `api_keys:read`: list.
+    /// `api_keys:read`: get and list.
     Read,
-    /// `api_keys:write`: create and revoke.
+    /// `api_keys:write`: create, change, rotate and revoke.
     Write,
 }
 

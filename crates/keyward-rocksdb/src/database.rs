@@ -6,7 +6,6 @@ use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
 use keyward_core::store::{Filter, ListPosition, StoreError, StoredKey};
-use rocksdb::properties::MIN_LOG_NUMBER_TO_KEEP;
 use rocksdb::{
     Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBPinnableSlice, Options, ReadOptions,
     WriteBatch, WriteOptions,
@@ -264,22 +263,6 @@ impl Database {
         let missing = || ReadError::Failed(unavailable("a column family is missing"));
         self.db.cf_handle(name).ok_or_else(missing)
     }
-}
-
-/// What is known of a database without opening it for changes.
-pub struct Survey {
-    /// The format that stands in it; `None` where it has none and is therefore not Keyward's.
-    pub format: Option<Vec<u8>>,
-    /// The number of the oldest log whose changes do not all stand in sorted files.
-    pub oldest_log: u64,
-}
-
-/// Looks into the database in `dir`, which is neither changed nor locked by that; RocksDB only
-/// begins a new diary.
-pub fn survey(dir: &Path) -> Result<Survey, rocksdb::Error> {
-    let db = DB::open_for_read_only(&options(), dir, false)?;
-    let oldest_log = db.property_int_value(MIN_LOG_NUMBER_TO_KEEP)?.unwrap_or(0);
-    Ok(Survey { format: db.get(FORMAT_KEY)?, oldest_log })
 }
 
 /// Removes the database in `dir`.

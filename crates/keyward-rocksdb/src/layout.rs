@@ -13,7 +13,7 @@
 //! to its oldest, equal times by ascending id, which is the order of the list.
 //!
 //! A record never moves: its workspace, its time of creation and its id are settled for life. The
-//! two indexes are written once, with the record, and a revocation rewrites the record alone.
+//! two indexes are written once, with the record, and a change rewrites the record alone.
 //!
 //! Beside the files of RocksDB the directory holds `keyward.lock`, which the process that uses it
 //! keeps locked, and until it has been made, `keyward.unfinished`; see [`crate::directory`].

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use rocksdb::ErrorKind;
+use rocksdb::properties::MIN_LOG_NUMBER_TO_KEEP;
+use rocksdb::{DB, ErrorKind};
 use tokio::sync::oneshot;
 
 use crate::database::{self, Database};
 use crate::directory::{self, Claim, Contents, Directory};
 use crate::error::{Fault, OpenError};
-use crate::layout::FORMAT;
+use crate::layout::{FORMAT, FORMAT_KEY};
+use crate::setup::options;
 use crate::wal::{self, LogFault};
 
 /// Opens the database in `dir`, or makes it. The receiver ends when the database has been closed.
@@ -51,14 +53,14 @@ fn inspect(dir: &Path) -> Result<u32, OpenError> {
         LogFault::Unreadable(error) => OpenError::from_io(dir, error),
         fault => OpenError::new(dir, Fault::Damaged).because(fault),
     };
-    let mut survey = database::survey(dir);
-    if survey.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corruption)
+    let mut found = survey(dir);
+    if found.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corruption)
         && wal::cut_unwritten(dir).map_err(damaged)?
     {
-        survey = database::survey(dir);
+        found = survey(dir);
     }
-    let survey = survey.map_err(|error| OpenError::from_rocksdb(dir, error))?;
-    let Some(format) = survey.format else {
+    let found = found.map_err(|error| OpenError::from_rocksdb(dir, error))?;
+    let Some(format) = found.format else {
         return Err(OpenError::new(dir, Fault::Foreign));
     };
     let format = match format.try_into().map(u32::from_be_bytes) {
@@ -66,6 +68,22 @@ fn inspect(dir: &Path) -> Result<u32, OpenError> {
         Ok(format) if format > FORMAT => return Err(OpenError::new(dir, Fault::Newer(format))),
         _ => return Err(OpenError::new(dir, Fault::Damaged)),
     };
-    wal::inspect(dir, survey.oldest_log).map_err(damaged)?;
+    wal::inspect(dir, found.oldest_log).map_err(damaged)?;
     Ok(format)
+}
+
+/// What is known of a database without opening it for changes.
+struct Survey {
+    /// The format that stands in it; `None` where it has none and is therefore not Keyward's.
+    format: Option<Vec<u8>>,
+    /// The number of the oldest log whose changes do not all stand in sorted files.
+    oldest_log: u64,
+}
+
+/// Looks into the database in `dir`, which is neither changed nor locked by that; RocksDB only
+/// begins a new diary.
+fn survey(dir: &Path) -> Result<Survey, rocksdb::Error> {
+    let db = DB::open_for_read_only(&options(), dir, false)?;
+    let oldest_log = db.property_int_value(MIN_LOG_NUMBER_TO_KEEP)?.unwrap_or(0);
+    Ok(Survey { format: db.get(FORMAT_KEY)?, oldest_log })
 }

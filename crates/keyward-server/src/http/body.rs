@@ -100,9 +100,22 @@ impl Body {
         }
     }
 
+    /// Gives back what came of a request whose body this is. Where that is a problem, what is left of
+    /// the body is drained first.
+    pub async fn done<T>(
+        self,
+        headers: &HeaderMap,
+        outcome: Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        if outcome.is_err() {
+            self.drain(headers).await;
+        }
+        outcome
+    }
+
     /// Reads some of what is left, for a while, and throws it away. A client that waits to be asked
     /// for the body (`Expect: 100-continue`) is not asked for what nobody wants.
-    pub async fn drain(mut self, headers: &HeaderMap) {
+    async fn drain(mut self, headers: &HeaderMap) {
         if !self.begun && headers.contains_key(EXPECT) {
             return;
         }

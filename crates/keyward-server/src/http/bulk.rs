@@ -66,13 +66,8 @@ pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
     ),
 )]
 async fn verify_keys(headers: HeaderMap, mut body: Body, call: Call) -> Result<Response, Problem> {
-    match body.read_json(&headers, call.body_limits()).await {
-        Ok(bytes) => call.verify_keys(&bytes).await,
-        Err(problem) => {
-            body.drain(&headers).await;
-            Err(problem)
-        }
-    }
+    let read = body.read_json(&headers, call.body_limits()).await;
+    call.verify_keys(&body.done(&headers, read).await?).await
 }
 
 impl Call {
@@ -125,13 +120,8 @@ async fn revoke_presented(
     mut body: Body,
     call: Call,
 ) -> Result<Response, Problem> {
-    let bytes = match body.read_json(&headers, call.body_limits()).await {
-        Ok(bytes) => bytes,
-        Err(problem) => {
-            body.drain(&headers).await;
-            return Err(problem);
-        }
-    };
+    let read = body.read_json(&headers, call.body_limits()).await;
+    let bytes = body.done(&headers, read).await?;
     let RevokePresented { keys: presented } = RevokePresented::read(&bytes)?;
     let keys = Arc::clone(&call.keys);
     let answered = Instant::now() + REPORT + call.barrier();
@@ -178,13 +168,8 @@ async fn revoke_doomed(
         let wanted = RevokeDoomed::read(&body.read_json(&headers, call.body_limits()).await?)?;
         Ok((caller, wanted))
     };
-    let (caller, wanted) = match read.await {
-        Ok(read) => read,
-        Err(problem) => {
-            body.drain(&headers).await;
-            return Err(problem);
-        }
-    };
+    let read = read.await;
+    let (caller, wanted) = body.done(&headers, read).await?;
     let (keys, dry_run, reason) = (Arc::clone(&call.keys), wanted.dry_run, wanted.reason);
     let revoking = async move {
         let doomed = keys.doomed(&caller, &wanted.doomed).await?;

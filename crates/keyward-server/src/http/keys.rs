@@ -113,11 +113,10 @@ async fn create(
 ) -> Result<Response, Problem> {
     let began = Instant::now();
     let created = call.create(&id, &headers, &mut body).await;
-    match &created {
-        Ok(_) => call.metrics.created(began.elapsed()),
-        Err(_) => body.drain(&headers).await,
+    if created.is_ok() {
+        call.metrics.created(began.elapsed());
     }
-    created
+    body.done(&headers, created).await
 }
 
 impl Call {
@@ -232,13 +231,8 @@ async fn edit(
         let wanted = EditKey::read(&body.read_json(&headers, call.body_limits()).await?)?;
         Ok((caller, key, wanted))
     };
-    let (caller, key, wanted) = match read.await {
-        Ok(read) => read,
-        Err(problem) => {
-            body.drain(&headers).await;
-            return Err(problem);
-        }
-    };
+    let read = read.await;
+    let (caller, key, wanted) = body.done(&headers, read).await?;
     let keys = Arc::clone(&call.keys);
     let edited = call.settle(async move { keys.edit(&caller, key, wanted).await }).await??;
     let edited = edited.ok_or_else(no_such_key)?;
@@ -279,13 +273,8 @@ async fn rotate(
         let wanted = RotateKey::read(&body.read_json(&headers, call.body_limits()).await?)?;
         Ok((caller, key, wanted.grace_seconds))
     };
-    let (caller, key, grace) = match read.await {
-        Ok(read) => read,
-        Err(problem) => {
-            body.drain(&headers).await;
-            return Err(problem);
-        }
-    };
+    let read = read.await;
+    let (caller, key, grace) = body.done(&headers, read).await?;
     let keys = Arc::clone(&call.keys);
     let rotated = call.settle(async move { keys.rotate(&caller, key, grace).await }).await??;
     let (successor, plain) = rotated.ok_or_else(no_such_key)?;

@@ -74,13 +74,8 @@ pub fn verification(app: &Arc<App>) -> BoxedFilter<(Response,)> {
     ),
 )]
 async fn verify_key(headers: HeaderMap, mut body: Body, call: Call) -> Result<Response, Problem> {
-    match body.read_json(&headers, call.body_limits()).await {
-        Ok(bytes) => call.verify_key(&bytes).await,
-        Err(problem) => {
-            body.drain(&headers).await;
-            Err(problem)
-        }
-    }
+    let read = body.read_json(&headers, call.body_limits()).await;
+    call.verify_key(&body.done(&headers, read).await?).await
 }
 
 impl Call {
