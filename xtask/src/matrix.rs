@@ -36,7 +36,7 @@ pub struct Suite {
     /// Whether it is left out where it is not named, because it takes more than a checkout and Rust.
     only_when_named: bool,
     /// Whether what its tests print is shown though they pass, because the figures in it are the
-    /// result.
+    /// result: in full where the suite is named, else the lines that are not indented.
     shown: bool,
 }
 
@@ -181,6 +181,9 @@ impl Selection {
         if jobs.is_empty() && !self.wants(None, DOC) {
             bail!("no such suite is run on that driver");
         }
+        for job in &mut jobs {
+            job.in_full = self.names(&job.suite);
+        }
         Ok(jobs)
     }
 
@@ -208,6 +211,8 @@ pub struct Job {
     pub executables: Vec<Executable>,
     /// What the programs of tests are told.
     pub arguments: Vec<String>,
+    /// Whether what passing tests print is shown whole, if it is shown.
+    pub in_full: bool,
     pub may_be_empty: bool,
 }
 
@@ -218,7 +223,8 @@ impl Job {
             _ if known(suite).shown => vec![suite::SHOW.to_owned()],
             _ => Vec::new(),
         };
-        Self { driver, suite: suite.to_owned(), executables, arguments, may_be_empty: false }
+        let suite = suite.to_owned();
+        Self { driver, suite, executables, arguments, in_full: false, may_be_empty: false }
     }
 
     /// Tests in the conformance suite that stand in no driver's module: there need not be any,
@@ -301,6 +307,9 @@ mod tests {
         let [_unit, model] = jobs.as_slice() else { panic!("{jobs:?}") };
         assert_eq!(model.title(), "model");
         assert_eq!(model.arguments, [suite::SHOW]);
+        assert!(!model.in_full);
+        let named = selection(&["--suite=model"]).unwrap().jobs(&executables).unwrap();
+        assert!(named.iter().all(|job| job.in_full));
     }
 
     #[test]

@@ -2,10 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::{compile, process, workspace};
+
+/// How long git may take for an answer, which it may have to fetch.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Builds the server of this commit, else of the newest one before HEAD, and returns where its
 /// binary is. Dependencies are shared with the current build.
@@ -34,30 +38,42 @@ pub fn build(commit: Option<&str>) -> Result<PathBuf> {
 
 fn find(commit: Option<&str>) -> Result<String> {
     let name = commit.unwrap_or("HEAD^");
-    let mut git = workspace::command("git");
-    git.args(["rev-parse", "--verify", "--quiet", "--end-of-options"])
-        .arg(format!("{name}^{{commit}}"));
-    let (end, said) = process::output(&mut git, None)?;
-    match said.lines().last() {
-        Some(commit) if end.is_success() => Ok(commit.to_owned()),
-        _ => bail!(
+    if let Some(commit) = commit_called(name)? {
+        return Ok(commit);
+    }
+    // A clone of the newest commit alone has nothing before it, until that is asked for.
+    if asked_git(&["rev-parse", "--is-shallow-repository"])?.as_deref() == Some("true") {
+        asked_git(&["fetch", "--quiet", "--deepen", "1"])?;
+    }
+    commit_called(name)?.with_context(|| {
+        format!(
             "there is no commit {name} to upgrade from; a clone without history gets one with \
              `git fetch --deepen 1`"
-        ),
-    }
+        )
+    })
 }
 
-/// Has a clone that borrows the objects of this repository at that commit. Files that are as they
-/// should be stay untouched, so that they are not compiled again.
+fn commit_called(name: &str) -> Result<Option<String>> {
+    let name = format!("{name}^{{commit}}");
+    asked_git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &name])
+}
+
+/// The last line of what git says, if it can say something.
+fn asked_git(arguments: &[&str]) -> Result<Option<String>> {
+    let mut git = workspace::command("git");
+    let (end, said) = process::output(git.args(arguments), Some(LIMIT))?;
+    Ok(said.lines().last().filter(|_| end.is_success()).map(str::to_owned))
+}
+
+/// Has the files of that commit in a directory, beside which git remembers what it put there. Files
+/// that are as they should be stay untouched, so that they are not compiled again; no repository is
+/// kept there, which might outlive the one that its objects are in.
 fn check_out(commit: &str, source: &Path) -> Result<()> {
-    if !source.join(".git").is_dir() {
-        let mut clone = workspace::command("git");
-        clone.args(["clone", "--quiet", "--shared", "--no-checkout"]);
-        git(clone.arg(workspace::root()).arg(source))?;
-    }
-    let mut checkout = workspace::command("git");
-    checkout.arg("-C").arg(source).args(["checkout", "--quiet", "--force", "--detach", commit]);
-    git(&mut checkout)
+    std::fs::create_dir_all(source)
+        .with_context(|| format!("{} cannot be created", source.display()))?;
+    let mut read = workspace::command("git");
+    read.arg("--work-tree").arg(source).args(["read-tree", "--reset", "-u", commit]);
+    git(read.env("GIT_INDEX_FILE", source.with_extension("index")))
 }
 
 fn git(command: &mut Command) -> Result<()> {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::Value;
 
+use crate::matrix::Job;
 use crate::process::{self, End, Event, OnSignal};
 use crate::tell::{Live, spoken};
 use crate::{compile, tell, workspace};
@@ -115,14 +116,14 @@ impl std::ops::AddAssign for Tally {
 }
 
 /// Runs one program of tests. Failures are shown in full, all else is only counted, unless the
-/// arguments ask to [`SHOW`] it.
+/// job's arguments ask to [`SHOW`] it.
 pub fn run(
     executable: &Executable,
     environment: &[Variable],
-    arguments: &[String],
+    job: &Job,
     live: &mut Live,
-    title: &str,
 ) -> Result<Tally> {
+    let title = job.title();
     let mut command = workspace::command(&executable.path);
     for (name, _) in std::env::vars_os() {
         // What containers are made of is this machine's affair; all else is the tests' own.
@@ -132,7 +133,7 @@ pub fn run(
         }
     }
     command
-        .args(arguments)
+        .args(&job.arguments)
         .current_dir(&executable.directory)
         .env("CARGO_MANIFEST_DIR", &executable.directory)
         .env("KEYWARD_BIN", workspace::keyward())
@@ -154,9 +155,12 @@ pub fn run(
         Ok(())
     })?;
     let (tally, complaints) = report.close(&end);
-    if tally.failed > 0 || arguments.iter().any(|argument| argument == SHOW) {
+    let shown = job.arguments.iter().any(|argument| argument == SHOW);
+    if tally.failed > 0 || shown {
         live.clear();
-        tell::say(format_args!("\n{title} ({}):\n{}", executable.name, report.text.trim_end()));
+        let whole = tally.failed > 0 || job.in_full;
+        let text = if whole { report.text } else { headlines(&report.text) };
+        tell::say(format_args!("\n{title} ({}):\n{}", executable.name, text.trim_end()));
         for complaint in complaints {
             tell::say(format_args!("xtask: {complaint}"));
         }
@@ -237,6 +241,21 @@ impl Report {
     }
 }
 
+/// What tests have said of their results: the lines that are not indented, without those that the
+/// program of tests adds of its own.
+fn headlines(text: &str) -> String {
+    let is_own = |line: &str| {
+        line.starts_with("running ")
+            || line.starts_with("successes:")
+            || line.starts_with("test result: ")
+            || (line.starts_with("---- ") && line.ends_with(" ----"))
+    };
+    let kept = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with(char::is_whitespace) && !is_own(line));
+    kept.fold(String::new(), |all, line| all + line + "\n")
+}
+
 /// Reads `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; …`.
 fn closing_line(line: &str) -> Option<Counts> {
     let (_, figures) = line.strip_prefix("test result: ")?.split_once(". ")?;
@@ -279,6 +298,15 @@ mod tests {
     fn the_closing_lines_are_added_up() {
         assert_eq!(tally(&[GOOD, GOOD], &exited(0)), Tally { passed: 4, failed: 0 });
         assert_eq!(tally(&[BAD], &exited(101)), Tally { passed: 2, failed: 1 });
+    }
+
+    #[test]
+    fn the_headlines_are_what_a_test_prints_without_its_details() {
+        let text = format!(
+            "\nrunning 1 test\n\nsuccesses:\n\n---- one stdout ----\nFound after 3 states:\n    \
+             A step.\n\n\nsuccesses:\n    one\n\n{GOOD}\n"
+        );
+        assert_eq!(headlines(&text), "Found after 3 states:\n");
     }
 
     #[test]

@@ -28,6 +28,9 @@ Usage: cargo xtask test [flags]
   --previous <commit>      what the suite upgrade upgrades from [default: HEAD^]
   --long                   the long form of the suite cluster: 10,000 revocations and more
 
+What the suites cluster, interleaving and model find is printed though they pass, and in full,
+with the traces, where one of them is named.
+
 An ignored test, a suite without tests and a suite that takes longer than 15 minutes count as
 failed, and so does a test that cannot have what it needs. A suite that takes more than a checkout
 and Rust is run when it is named; the end of the table tells which were not. What the tests need
@@ -84,7 +87,7 @@ fn run_job(job: &Job, environment: &[Variable], live: &mut Live) -> Result<Row> 
     environment.extend(job.driver.map(|driver| Variable::new("KEYWARD_TEST_DRIVER", driver)));
     let mut tally = Tally::default();
     for executable in &job.executables {
-        tally += suite::run(executable, &environment, &job.arguments, live, &title)?;
+        tally += suite::run(executable, &environment, job, live)?;
     }
     live.clear();
     if tally == Tally::default() && !job.may_be_empty {
