@@ -30,13 +30,19 @@ const PUBLISHED_LEN: usize = 4;
 /// Longest prefix that may be configured.
 const MAX_PREFIX_LEN: usize = 32;
 
-/// A configured prefix that cannot begin a key.
+/// Configured prefixes with which no deployment can work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a key prefix is 1 to {MAX_PREFIX_LEN} letters, digits and underscores that begin with a letter \
-     and do not end with an underscore"
-)]
-pub struct InvalidPrefix;
+pub enum InvalidPrefix {
+    /// One of them could not be told apart from the rest of a key, or has no place in a header.
+    #[error(
+        "a key prefix is 1 to {MAX_PREFIX_LEN} letters, digits and underscores that begin with a \
+         letter and do not end with an underscore; several are separated by commas alone"
+    )]
+    Malformed,
+    /// One of them is listed twice, which is a slip: another was meant.
+    #[error("a key prefix is listed twice")]
+    Repeated,
+}
 
 /// What was presented does not have the shape or the checksum of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,24 +50,34 @@ pub struct InvalidPrefix;
 pub struct MalformedKey;
 
 /// How the keys of this deployment begin, and with it how they are minted and recognised.
+///
+/// It may have several prefixes, so that the prefix can be changed while keys with the old one are in
+/// use. A key has one of them at most, even where one prefix begins another (`sk` and `sk_live`): two
+/// prefixes of the same length differ within the key, and two of different lengths make keys of
+/// different lengths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFormat {
-    /// The prefix with the underscore that ends it.
-    lead: String,
+    /// The prefixes, each with the underscore that ends it. The first begins new keys.
+    leads: Box<[String]>,
 }
 
 impl KeyFormat {
-    /// The format of keys that begin with `prefix` (such as `sk_live`) and an underscore.
+    /// The format of keys that begin with one of `prefixes` (such as `sk_live`, or
+    /// `acme_live,sk_live`) and an underscore. New keys get the first.
     ///
     /// # Errors
     ///
-    /// When the prefix could not be told apart from the rest of a key or has no place in a header.
-    pub fn new(prefix: &str) -> Result<Self, InvalidPrefix> {
-        let good = prefix.len() <= MAX_PREFIX_LEN
-            && prefix.starts_with(|c: char| c.is_ascii_alphabetic())
-            && !prefix.ends_with('_')
-            && prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if good { Ok(Self { lead: format!("{prefix}_") }) } else { Err(InvalidPrefix) }
+    /// When there is no prefix, one of them is malformed, or one is there twice.
+    pub fn new(prefixes: &str) -> Result<Self, InvalidPrefix> {
+        let mut leads = Vec::new();
+        for prefix in prefixes.split(',') {
+            let lead = lead(prefix).ok_or(InvalidPrefix::Malformed)?;
+            if leads.contains(&lead) {
+                return Err(InvalidPrefix::Repeated);
+            }
+            leads.push(lead);
+        }
+        Ok(Self { leads: leads.into() })
     }
 
     /// Makes a new key.
@@ -70,16 +86,17 @@ impl KeyFormat {
     ///
     /// When the source of randomness fails.
     pub fn mint(&self, entropy: &dyn Entropy) -> Result<PlainKey, EntropyError> {
+        let lead = &*self.leads[0];
         // Sized once: a buffer that grew would leave copies of the secret behind it.
-        let mut text = Zeroizing::new(String::with_capacity(self.key_len()));
-        text.push_str(&self.lead);
+        let mut text = Zeroizing::new(String::with_capacity(key_len(lead)));
+        text.push_str(lead);
         let mut pool = Zeroizing::new([0; 64]);
-        while text.len() < self.lead.len() + RANDOM_LEN {
+        while text.len() < lead.len() + RANDOM_LEN {
             entropy.fill(&mut *pool)?;
             // 248 is the largest multiple of 62 in a byte; beyond it some characters would be
             // more likely than others.
             for byte in pool.iter().filter(|&&byte| byte < 248) {
-                if text.len() == self.lead.len() + RANDOM_LEN {
+                if text.len() == lead.len() + RANDOM_LEN {
                     break;
                 }
                 text.push(char::from(ALPHABET[usize::from(byte % 62)]));
@@ -87,7 +104,7 @@ impl KeyFormat {
         }
         let checksum = checksum(text.as_bytes());
         text.extend(checksum.map(char::from));
-        Ok(PlainKey { text, published: self.lead.len() + PUBLISHED_LEN })
+        Ok(PlainKey { text, published: lead.len() + PUBLISHED_LEN })
     }
 
     /// Recognises a presented key and gives its digest, by which alone it is looked up.
@@ -97,20 +114,35 @@ impl KeyFormat {
     /// When the shape or the checksum is wrong. No storage needs to be asked then.
     pub fn digest(&self, presented: &str) -> Result<KeyDigest, MalformedKey> {
         let bytes = presented.as_bytes();
-        if bytes.len() != self.key_len() || !bytes.starts_with(self.lead.as_bytes()) {
-            return Err(MalformedKey);
-        }
+        let fits =
+            |lead: &&String| bytes.len() == key_len(lead) && bytes.starts_with(lead.as_bytes());
+        let lead = self.leads.iter().find(fits).ok_or(MalformedKey)?;
         let (body, claimed) = bytes.split_at(bytes.len() - CHECKSUM_LEN);
-        let random = &body[self.lead.len()..];
+        let random = &body[lead.len()..];
         if !random.iter().all(u8::is_ascii_alphanumeric) || claimed != checksum(body) {
             return Err(MalformedKey);
         }
         Ok(KeyDigest::of(bytes))
     }
 
-    fn key_len(&self) -> usize {
-        self.lead.len() + RANDOM_LEN + CHECKSUM_LEN
+    /// Whether a key, or the beginning of one, may be in `text`: one of the prefixes and its underscore
+    /// are.
+    pub fn may_be_in(&self, text: &str) -> bool {
+        self.leads.iter().any(|lead| text.contains(lead))
     }
+}
+
+/// What a key with this prefix begins with, or `None` where none can.
+fn lead(prefix: &str) -> Option<String> {
+    let good = prefix.len() <= MAX_PREFIX_LEN
+        && prefix.starts_with(|c: char| c.is_ascii_alphabetic())
+        && !prefix.ends_with('_')
+        && prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    good.then(|| format!("{prefix}_"))
+}
+
+fn key_len(lead: &str) -> usize {
+    lead.len() + RANDOM_LEN + CHECKSUM_LEN
 }
 
 fn checksum(body: &[u8]) -> [u8; CHECKSUM_LEN] {
@@ -258,6 +290,22 @@ mod tests {
             prop_assert_eq!(format().digest(&added), Err(MalformedKey));
         }
 
+        /// Of whatever prefixes, the one of another or not: no key is one of two of them.
+        #[test]
+        fn a_key_has_one_prefix_at_most(
+            first in "[ab](_?[ab]){0,3}",
+            second in "[ab](_?[ab]){0,3}",
+            seed: u64,
+        ) {
+            prop_assume!(first != second);
+            let (one, other) = (KeyFormat::new(&first).unwrap(), KeyFormat::new(&second).unwrap());
+            let key = one.mint(&SeededEntropy::new(seed)).unwrap();
+            let (digest, text) = (key.digest(), key.reveal());
+            prop_assert_eq!(other.digest(&text), Err(MalformedKey));
+            let both = KeyFormat::new(&format!("{second},{first}")).unwrap();
+            prop_assert_eq!(both.digest(&text), Ok(digest));
+        }
+
         #[test]
         fn nothing_that_is_presented_panics(text: String) {
             prop_assert_eq!(format().digest(&text), Err(MalformedKey));
@@ -269,8 +317,39 @@ mod tests {
         let key = mint(1);
         assert_eq!(KeyFormat::new("pk_live").unwrap().digest(&key), Err(MalformedKey));
         for bad in ["", "_sk", "sk_", "1sk", "sk-live", "sk live", &"s".repeat(33)] {
-            assert_eq!(KeyFormat::new(bad), Err(InvalidPrefix), "{bad}");
+            for list in [bad, &format!("sk_live,{bad}"), &format!("{bad},sk_live")] {
+                assert_eq!(KeyFormat::new(list), Err(InvalidPrefix::Malformed), "{list}");
+            }
         }
+    }
+
+    #[test]
+    fn the_first_prefix_begins_new_keys_and_all_are_recognised() {
+        let (old, both) = (format(), KeyFormat::new("acme_live,sk_live").unwrap());
+        let (old_key, new_key) = (mint(1), both.mint(&SeededEntropy::new(1)).unwrap());
+        assert_eq!(new_key.key_prefix().as_str(), format!("acme_live_{}", &old_key[8..12]));
+        let (digest, new_key) = (new_key.digest(), new_key.reveal());
+        assert_eq!(both.digest(&new_key), Ok(digest));
+        assert_eq!(both.digest(&old_key), old.digest(&old_key));
+        assert_eq!(old.digest(&new_key), Err(MalformedKey));
+        let neither = KeyFormat::new("acme_test,sk").unwrap();
+        assert_eq!(neither.digest(&old_key), Err(MalformedKey));
+        assert_eq!(neither.digest(&new_key), Err(MalformedKey));
+    }
+
+    #[test]
+    fn a_prefix_that_is_listed_twice_is_refused() {
+        for list in ["sk,sk", "sk,pk,sk"] {
+            assert_eq!(KeyFormat::new(list), Err(InvalidPrefix::Repeated), "{list}");
+        }
+        assert!(KeyFormat::new("sk,SK,sk_sk").is_ok());
+    }
+
+    #[test]
+    fn a_text_with_any_of_the_prefixes_may_have_a_key_in_it() {
+        let format = KeyFormat::new("acme,sk_live").unwrap();
+        assert!(["sk_live_abc1", "trace-acme_"].iter().all(|text| format.may_be_in(text)));
+        assert!(!["acme", "sk_test_abc1", ""].iter().any(|text| format.may_be_in(text)));
     }
 
     /// The check value of CRC-32/ISO-HDLC over `123456789` is `cbf43926` in the catalogue of

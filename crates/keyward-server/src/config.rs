@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use keyward_core::secret::KeyFormat;
 use zeroize::Zeroizing;
 
 use crate::command::check::CheckOptions;
@@ -65,9 +66,11 @@ pub struct ServeOptions {
     #[arg(long, env = "KEYWARD_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
-    /// What keys begin with. Changing it makes the keys that exist malformed.
-    #[arg(long, env = "KEYWARD_KEY_PREFIX", value_name = "PREFIX", default_value = "sk_live")]
-    pub key_prefix: String,
+    /// What keys begin with. Several may be given, separated by commas, so that it can be changed: the
+    /// first begins new keys, and keys with any of them are good. Keys with none of them are malformed.
+    #[arg(long, env = "KEYWARD_KEY_PREFIX", value_name = "PREFIX", default_value = "sk_live",
+        value_parser = KeyFormat::new)]
+    pub key_prefix: KeyFormat,
 
     #[command(flatten)]
     pub expiry: ExpiryOptions,

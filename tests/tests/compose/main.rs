@@ -27,10 +27,10 @@ const A_WHILE: Duration = Duration::from_secs(3);
 const NOT_ASKED: [&str; 14] = [
     // They start servers with flags of their own, or look into their files.
     "identity_provider::",
+    "prefixes::",
     "program::",
     "token_command::",
     "callers::a_secret_is_rotated",
-    "documented::keys_begin_with_the_configured_prefix",
     "keys_command::a_token_may_be_in_a_file_and_a_flag_names_the_server",
     "lifecycle::the_operator_bounds_the_life_of_keys",
     "verify::more_lookups_than_are_allowed",

@@ -193,18 +193,6 @@ async fn every_answer_about_keys_forbids_storing_it() {
     }
 }
 
-#[tokio::test]
-async fn keys_begin_with_the_configured_prefix() {
-    let launch = keyward_tests::launch::Launch::new().flag("--key-prefix", "acme_test");
-    let server = launch.start().await;
-    let tenant = server.tenant();
-    let key = tenant.create("a").await;
-    assert_key_is_well_formed("acme_test", &key);
-    assert_eq!(tenant.verdict(key.raw()).await, "valid");
-    let foreign = keyward_tests::records::sample(tenant.workspace().into());
-    assert_eq!(tenant.verdict(&foreign.plain).await, "malformed");
-}
-
 fn assert_key_is_well_formed(prefix: &str, key: &KeyObject) {
     let raw = key.raw();
     let random = raw.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_'));

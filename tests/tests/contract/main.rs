@@ -13,6 +13,7 @@ mod lifecycle;
 mod operations;
 mod order;
 mod pages;
+mod prefixes;
 mod problems;
 mod program;
 mod secret_scanning;

@@ -161,6 +161,9 @@ async fn what_makes_no_sense_is_refused_in_words() {
     for (ended, word) in [
         (launch().flag("--key-prefix", "sk-live").run().await, "prefix"),
         (launch().flag("--key-prefix", "").run().await, "prefix"),
+        (launch().flag("--key-prefix", "sk_live,").run().await, "separated by commas alone"),
+        (launch().flag("--key-prefix", "sk_live, acme").run().await, "separated by commas alone"),
+        (launch().flag("--key-prefix", "sk_live,acme,sk_live").run().await, "listed twice"),
         (launch().flag("--header-timeout", "soon").run().await, "--header-timeout"),
         (launch().flag("--max-body-bytes", "many").run().await, "--max-body-bytes"),
         (launch().flag("--log-format", "xml").run().await, "--log-format"),

@@ -44,6 +44,19 @@ fn a_key_is_found_wherever_it_stands() {
     assert_eq!(hits(&gitleaks(), &format!("?key%3D{key}")), [&key]);
 }
 
+#[test]
+fn while_the_prefix_is_changed_keys_with_either_are_found() {
+    let acme = KeyFormat::new("acme_live").unwrap().mint(&SeededEntropy::new(1)).unwrap().reveal();
+    let old = key(1);
+    let text = format!("OLD={old}\nNEW={}; sk_test_{}", *acme, &old["sk_live_".len()..]);
+    let section = PAGE.split_once("## Changing the prefix").unwrap().1;
+    let gitleaks = Regex::new(between_in(section, "regex = '''", "'''")).unwrap();
+    assert_eq!(hits(&gitleaks, &text), [&*old, &**acme]);
+    let github = Regex::new(between_in(section, "the secret format `", "`")).unwrap();
+    let found: Vec<&str> = github.find_iter(&text).map(|it| it.as_str()).collect();
+    assert_eq!(found, [&*old, &**acme]);
+}
+
 #[tokio::test]
 async fn a_key_is_checked_without_a_server() {
     let key = key(1);
@@ -80,6 +93,13 @@ async fn another_prefix_can_be_named() {
     assert!(flag.status.success(), "{flag}");
     let twin = keyward_reading(&key, &["check"], &[("KEYWARD_KEY_PREFIX", "acme_live")]).await;
     assert!(twin.status.success(), "{twin}");
+    let both = ["check", "--key-prefix", "sk_live,acme_live"];
+    for key in [&*key, &*self::key(6)] {
+        let ended = keyward_reading(key, &both, &[]).await;
+        assert!(ended.status.success(), "{ended}");
+    }
+    let twice = keyward_reading(&key, &["check", "--key-prefix", "sk,sk"], &[]).await;
+    assert_eq!(twice.status.code(), Some(2), "{twice}");
 }
 
 fn key(seed: u64) -> String {
@@ -127,6 +147,10 @@ fn github() -> Regex {
 }
 
 fn between(before: &str, after: &str) -> &'static str {
-    let rest = PAGE.split_once(before).expect(before).1;
+    between_in(PAGE, before, after)
+}
+
+fn between_in<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    let rest = text.split_once(before).expect(before).1;
     rest.split_once(after).expect(after).0
 }

@@ -19,7 +19,7 @@ pub struct CheckOptions {
     #[command(flatten)]
     presented: PresentedKey,
 
-    /// What keys begin with.
+    /// What keys begin with; several are separated by commas.
     #[arg(long, env = "KEYWARD_KEY_PREFIX", value_name = "PREFIX", default_value = "sk_live",
         value_parser = KeyFormat::new)]
     key_prefix: KeyFormat,

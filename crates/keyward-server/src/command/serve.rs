@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use keyward_core::clock::{SystemClock, SystemEntropy};
 use keyward_core::details::ExpiryPolicy;
-use keyward_core::secret::KeyFormat;
 use keyward_core::service::Keys;
 use keyward_core::store::KeyStore;
 use keyward_core::verify::{Bounds, Verifier};
@@ -56,7 +55,7 @@ async fn serve_from(
     listener: Listener,
     stop: impl Future<Output = &'static str>,
 ) -> anyhow::Result<()> {
-    let format = KeyFormat::new(&options.key_prefix).context("--key-prefix")?;
+    let format = &options.key_prefix;
     let tokens = Tokens::open(token_options(options, storage)?, Arc::new(SystemClock)).await?;
     let bounds = Bounds {
         cache_entries: options.limits.cache_entries,
@@ -73,7 +72,7 @@ async fn serve_from(
     let keys = Keys::new(
         Arc::clone(&store),
         Arc::clone(&verifier),
-        format,
+        format.clone(),
         policy,
         Arc::new(SystemClock),
         timer,
@@ -101,7 +100,7 @@ async fn serve_from(
     });
 
     let connections = raise_file_limit(options.limits.max_connections)?;
-    let front = Front::new(Arc::clone(&app), &options.key_prefix, &SystemEntropy)?;
+    let front = Front::new(Arc::clone(&app), format.clone(), &SystemEntropy)?;
     say_ready(&listener, storage.name())?;
     let serving = listener.serve(Arc::new(front), &app, options.limits.header_timeout, connections);
     serving.until(stop).await;

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use keyward_core::clock::{Entropy, EntropyError};
+use keyward_core::secret::KeyFormat;
 use keyward_core::store::BoxError;
 use tower::Service as _;
 use warp::filters::BoxedFilter;
@@ -30,27 +31,22 @@ pub struct Front {
     app: Arc<App>,
     routes: BoxedFilter<(Response,)>,
     ids: RequestIds,
-    key_prefix: String,
+    format: KeyFormat,
 }
 
 impl Front {
-    /// The front of `app`, whose keys begin with `key_prefix`.
+    /// The front of `app`, whose keys are of `format`.
     ///
     /// # Errors
     ///
     /// When there is no randomness to begin request ids with.
     pub fn new(
         app: Arc<App>,
-        key_prefix: &str,
+        format: KeyFormat,
         entropy: &dyn Entropy,
     ) -> Result<Self, EntropyError> {
         let routes = routes(&app);
-        Ok(Self {
-            app,
-            routes,
-            ids: RequestIds::new(entropy)?,
-            key_prefix: format!("{key_prefix}_"),
-        })
+        Ok(Self { app, routes, ids: RequestIds::new(entropy)?, format })
     }
 
     /// Answers one request from `peer`.
@@ -97,7 +93,7 @@ impl Front {
     /// The client's own id where it is well formed and cannot be a key, else a new one.
     fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
         let own = headers.get(X_REQUEST_ID).filter(|id| {
-            id.to_str().is_ok_and(|id| is_request_id(id) && !id.contains(&self.key_prefix))
+            id.to_str().is_ok_and(|id| is_request_id(id) && !self.format.may_be_in(id))
         });
         own.cloned().unwrap_or_else(|| self.ids.next())
     }

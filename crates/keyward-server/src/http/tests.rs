@@ -155,7 +155,7 @@ impl Server {
         let keys = Keys::new(
             Arc::clone(&store),
             Arc::clone(&verifier),
-            format,
+            format.clone(),
             ExpiryPolicy::default(),
             Arc::new(SystemClock),
             Arc::new(SystemTimer),
@@ -169,7 +169,7 @@ impl Server {
             metrics: Metrics::new("faulty").unwrap(),
             limits: Limits { body: 65536, headers: 32768, time: Duration::from_secs(5) },
         };
-        let front = Front::new(Arc::new(app), "sk_live", &SystemEntropy).unwrap();
+        let front = Front::new(Arc::new(app), format, &SystemEntropy).unwrap();
         Self { front, token: token.unwrap() }
     }
 
