@@ -1,6 +1,8 @@
 //! `/healthz`, `/readyz`, `/metrics`, `/openapi.json`.
 
+use keyward_core::scope::Scope;
 use keyward_tests::server::Server;
+use regex::Regex;
 use serde_json::Value;
 
 #[tokio::test]
@@ -157,4 +159,24 @@ fn collect_references<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
 
 fn is_sample(line: &str) -> bool {
     !line.is_empty() && !line.starts_with('#')
+}
+
+/// A pattern that allowed less would have clients refuse what is good, one that allowed more send
+/// what is not.
+#[tokio::test]
+async fn the_description_has_the_grammar_of_keys_and_scopes() {
+    let server = Server::start().await;
+    let document = server.client().get("/openapi.json").send().await.expect(200).json();
+    let pattern = |name: &str| {
+        let pattern = document["components"]["schemas"][name]["pattern"].as_str();
+        Regex::new(pattern.unwrap_or_else(|| panic!("{name} has no pattern"))).unwrap()
+    };
+    let scope = pattern("Scope");
+    for text in (0..0x180).filter_map(char::from_u32).map(String::from) {
+        assert_eq!(scope.is_match(&text), text.parse::<Scope>().is_ok(), "{text:?}");
+    }
+    let key = server.tenant().create("a").await;
+    assert!(pattern("RawKey").is_match(key.raw()));
+    assert!(pattern("KeyPrefix").is_match(&key.key_prefix));
+    assert!(!pattern("RawKey").is_match(&key.key_prefix));
 }

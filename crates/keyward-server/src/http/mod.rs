@@ -9,6 +9,7 @@ mod bulk;
 mod caller;
 mod fields;
 mod front;
+mod grammar;
 mod keys;
 mod list;
 mod metrics;

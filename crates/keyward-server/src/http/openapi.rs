@@ -133,7 +133,7 @@ pub struct ListParameters {
     #[param(required = false, nullable = false, minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// Where the page begins: from the link of the page before.
-    #[param(required = false, nullable = false)]
+    #[param(required = false, nullable = false, pattern = "^[0-9a-f]{48}$")]
     cursor: Option<String>,
     /// Only keys with this status.
     #[param(required = false, nullable = false, value_type = Option<super::wire::StatusWord>)]
@@ -142,7 +142,7 @@ pub struct ListParameters {
     #[param(required = false, nullable = false)]
     created_by: Option<uuid::Uuid>,
     /// Only keys with this name.
-    #[param(required = false, nullable = false)]
+    #[param(required = false, nullable = false, min_length = 1, max_length = 255)]
     name: Option<String>,
 }
 
@@ -166,7 +166,7 @@ impl IntoParams for DemandParameters {
         let parameter = |name: &str, place, text: &str| {
             ParameterBuilder::new().name(name).parameter_in(place).description(Some(text))
         };
-        let scopes = ArrayBuilder::new().items(word());
+        let scopes = ArrayBuilder::new().items(Ref::from_schema_name("Scope"));
         vec![
             parameter(
                 "scope",
@@ -185,7 +185,7 @@ impl IntoParams for DemandParameters {
                 ParameterIn::Header,
                 "As scope, separated by spaces",
             )
-            .schema(Some(word()))
+            .schema(Some(word().pattern(Some(r"^[\t !#-\[\]-~]*$"))))
             .build(),
             parameter("X-Keyward-Require-Workspace", ParameterIn::Header, "As workspace")
                 .schema(Some(id()))

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::fields::{
     Fields, Invalid, boolean, description, id, keys, metadata, name, or_null, scopes, string, time,
 };
+use super::grammar::{self, ScopeText};
 use super::problem::{Kind, Problem};
 
 /// What a new key is to be.
@@ -28,14 +29,14 @@ pub struct CreateKey {
     #[schema(value_type = String, example = "CI/CD Pipeline Key", min_length = 1, max_length = 255)]
     name: KeyName,
     /// What the key may do. Left out: `["api_keys:read"]`, cut to what the caller holds.
-    #[schema(value_type = Option<Vec<String>>, nullable = false, max_items = 32)]
+    #[schema(value_type = Option<Vec<ScopeText>>, nullable = false, max_items = 32)]
     scopes: Option<Scopes>,
     /// What it is for: 1 to 1,000 characters after trimming, of control characters only line feeds
     /// and tabs.
-    #[schema(value_type = Option<String>, nullable = false, max_length = 1000)]
+    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 1000)]
     description: Option<Description>,
     /// What to attach to it: up to 32 texts with names of up to 64 bytes, 4 KiB in all.
-    #[schema(value_type = Option<BTreeMap<String, String>>, nullable = false)]
+    #[schema(schema_with = grammar::metadata, required = false)]
     metadata: Option<Metadata>,
     /// From when on it is to be refused: a time in the future, RFC 3339.
     #[schema(value_type = Option<String>, nullable = false, format = DateTime)]
@@ -70,13 +71,13 @@ pub struct EditKey {
     #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 255)]
     name: Option<KeyName>,
     /// What the key may do from now on.
-    #[schema(value_type = Option<Vec<String>>, nullable = false, max_items = 32)]
+    #[schema(value_type = Option<Vec<ScopeText>>, nullable = false, max_items = 32)]
     scopes: Option<Scopes>,
     /// What it is for; null for nothing.
-    #[schema(value_type = Option<String>, max_length = 1000)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 1000)]
     description: Option<Description>,
     /// What is attached to it, in the place of all that was; null for nothing.
-    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    #[schema(schema_with = grammar::metadata_or_null, required = false)]
     metadata: Option<Metadata>,
     /// From when on it is to be refused; null for never.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -136,7 +137,7 @@ pub struct VerifyKey {
     #[schema(value_type = String)]
     pub key: Zeroizing<String>,
     /// Scopes that the key must hold, all of them.
-    #[schema(value_type = Option<Vec<String>>, nullable = false, max_items = 32)]
+    #[schema(value_type = Option<Vec<ScopeText>>, nullable = false, max_items = 32)]
     pub scopes: Option<Scopes>,
     /// The workspace that the key must belong to.
     #[schema(value_type = Option<Uuid>, nullable = false)]
@@ -190,7 +191,7 @@ pub struct VerifyKeys {
     #[schema(value_type = Vec<String>, max_items = 1000)]
     pub keys: Vec<Zeroizing<String>>,
     /// Scopes that each key must hold, all of them.
-    #[schema(value_type = Option<Vec<String>>, nullable = false, max_items = 32)]
+    #[schema(value_type = Option<Vec<ScopeText>>, nullable = false, max_items = 32)]
     pub scopes: Option<Scopes>,
     /// The workspace that each key must belong to.
     #[schema(value_type = Option<Uuid>, nullable = false)]

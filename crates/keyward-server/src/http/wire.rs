@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::grammar::{self, KeyPrefixText, RawKeyText, ScopeText};
 use super::problem::Problem;
 use super::requests::Include;
 
@@ -27,10 +28,10 @@ pub struct KeyObject<'a> {
     name: &'a str,
     /// The raw key. Only in the answer to its creation.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, nullable = false)]
+    #[schema(value_type = Option<RawKeyText>, nullable = false)]
     key: Option<&'a str>,
     /// First characters of the key, for identification.
-    #[schema(value_type = String, example = "sk_live_abc1")]
+    #[schema(value_type = KeyPrefixText)]
     key_prefix: &'a str,
     /// `active` or `revoked`.
     #[schema(value_type = StatusWord)]
@@ -45,7 +46,7 @@ pub struct KeyObject<'a> {
     updated_at: Time,
     /// The scopes that were named. A key for which none were holds `api_keys:read`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<String>>, nullable = false)]
+    #[schema(value_type = Option<Vec<ScopeText>>, nullable = false)]
     scopes: Option<ScopeList<'a>>,
     /// What the key is for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +54,7 @@ pub struct KeyObject<'a> {
     description: Option<&'a str>,
     /// What was attached to the key.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<BTreeMap<String, String>>, nullable = false)]
+    #[schema(schema_with = grammar::metadata, required = false)]
     metadata: Option<Entries<'a>>,
     /// From when on the key is refused. Its status stays `active` then.
     #[serde(skip_serializing_if = "Option::is_none")]
