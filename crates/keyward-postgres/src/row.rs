@@ -99,6 +99,10 @@ fn description(text: &str) -> Result<Description, Malformed> {
 fn metadata(json: &str) -> Result<Metadata, Malformed> {
     let entries: BTreeMap<String, String> =
         serde_json::from_str(json).map_err(|_| Malformed("metadata"))?;
+    // Where there is none, none is written.
+    if entries.is_empty() {
+        return Err(Malformed("metadata"));
+    }
     Metadata::new(entries).map_err(|_| Malformed("metadata"))
 }
 
@@ -182,3 +186,6 @@ impl<'a> FromIterator<&'a StoredKey> for Columns {
         columns
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -314,6 +314,9 @@ fn include(value: &Value) -> Result<Include, Invalid> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
