@@ -4,20 +4,22 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use keyward_core::audit::{AuditLog, Trace};
 use keyward_core::change::Change;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
 use keyward_core::store::{
-    ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, StoreError, StoredKey,
+    Added, Addition, ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, StoreError,
+    StoredKey,
 };
 use tokio::sync::Semaphore;
 
 /// A method of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// [`KeyStore::create`]
-    Create,
+    /// [`KeyStore::add`]
+    Add,
     /// [`KeyStore::get`]
     Get,
     /// [`KeyStore::find`]
@@ -141,8 +143,12 @@ impl KeyStore for FaultyStore {
         self.inner.feed()
     }
 
-    async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
-        self.around(Call::Create, self.inner.create(key, digest)).await
+    fn audit(&self) -> &dyn AuditLog {
+        self.inner.audit()
+    }
+
+    async fn add(&self, addition: Addition) -> Result<Added, StoreError> {
+        self.around(Call::Add, self.inner.add(addition)).await
     }
 
     async fn get(
@@ -172,8 +178,9 @@ impl KeyStore for FaultyStore {
         workspace: WorkspaceId,
         id: KeyId,
         change: &Change,
+        trace: &Trace,
     ) -> Result<Option<Changed>, StoreError> {
-        self.around(Call::Change, self.inner.change(workspace, id, change)).await
+        self.around(Call::Change, self.inner.change(workspace, id, change, trace)).await
     }
 
     async fn scan(&self, after: Option<KeyId>, limit: usize) -> Result<Vec<StoredKey>, StoreError> {

@@ -96,6 +96,9 @@ impl Default for Storage {
     }
 }
 
+/// The key that all servers of tests sign the audit trail with: several may share a store.
+pub const AUDIT_KEY: &str = "what the servers of tests sign their audit trail with";
+
 /// How a server is to be started: `keyward serve` on a free port, with a token secret of its own.
 #[derive(Debug, Clone)]
 pub struct Launch {
@@ -119,7 +122,11 @@ impl Launch {
         // Short, so that no test spends its time on waiting for revocations.
         let window = ("KEYWARD_REVOCATION_WINDOW".into(), "10ms".into());
         Self {
-            environment: vec![("KEYWARD_TOKEN_SECRET".into(), secret.clone()), window],
+            environment: vec![
+                ("KEYWARD_TOKEN_SECRET".into(), secret.clone()),
+                ("KEYWARD_AUDIT_KEY".into(), AUDIT_KEY.into()),
+                window,
+            ],
             storage,
             binary: binary(),
             secret,
@@ -151,6 +158,13 @@ impl Launch {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Takes the audit key away again.
+    #[must_use]
+    pub fn without_audit_key(mut self) -> Self {
+        self.environment.retain(|(name, _)| name != "KEYWARD_AUDIT_KEY");
         self
     }
 

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use keyward_core::audit::Origin;
 use keyward_core::caller::{Authorised, Caller, Credential};
 use keyward_core::clock::{Reading, Sleep, SystemClock, SystemEntropy, Timer};
-use keyward_core::details::ExpiryPolicy;
 use keyward_core::freshness::Follower;
 use keyward_core::id::WorkspaceId;
 use keyward_core::key::{ApiKey, KeyName};
 use keyward_core::scope::{Permission, Scopes};
-use keyward_core::service::{Keys, KeysError, NewKey};
-use keyward_core::store::{KeyStore, StoreError};
+use keyward_core::service::{Created, Keys, KeysError, NewKey, Rules};
+use keyward_core::store::KeyStore;
 use keyward_core::verify::{Bounds, Refusal, Verdict, Verifier, VerifyError};
 
 use tokio::task::JoinHandle;
@@ -100,8 +100,7 @@ impl Service {
         let following = follower.map(|it| Arc::new(Following::start(it, Arc::clone(&store))));
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
         let judge = Arc::clone(&verifier);
-        let policy = ExpiryPolicy::default();
-        let keys = Keys::new(store, judge, format(), policy, clock, timer, entropy);
+        let keys = Keys::new(store, judge, format(), Rules::default(), clock, timer, entropy);
         // From here on, what is looked up is remembered.
         verifier.ready().await.expect("the store can be polled");
         Self { keys: Arc::new(keys), verifier, following, workspace: workspace() }
@@ -110,12 +109,14 @@ impl Service {
     /// Makes a key.
     pub async fn create(&self) -> Result<Issued, KeysError> {
         let name = KeyName::new("CI/CD Pipeline Key").expect("the name is good");
-        let (key, plain) = self.keys.create(&self.caller(), NewKey::named(name)).await?;
-        Ok(Issued { key, plain: plain.reveal().to_string() })
+        match self.keys.create(&self.caller(), NewKey::named(name), None).await? {
+            Created::New(key, plain) => Ok(Issued { key: *key, plain: plain.reveal().to_string() }),
+            Created::Before(_) => panic!("the request had no name"),
+        }
     }
 
     /// Revokes a key that the service made.
-    pub async fn revoke(&self, issued: &Issued) -> Result<ApiKey, StoreError> {
+    pub async fn revoke(&self, issued: &Issued) -> Result<ApiKey, KeysError> {
         let revoked = self.keys.revoke(&self.caller(), issued.key.id, None).await?;
         Ok(revoked.expect("the service made the key"))
     }
@@ -140,6 +141,7 @@ impl Service {
             scopes: Scopes::from_claim("api_keys:read api_keys:write"),
             credential: Credential::Token,
             expires_at: None,
+            origin: Origin::default(),
         };
         caller.authorise(self.workspace, Permission::Write).expect("the caller has the scope")
     }

@@ -1,5 +1,6 @@
 //! Who asks, and the proof that they may.
 
+use crate::audit::Origin;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, KeyId, WorkspaceId};
 use crate::key::ApiKey;
@@ -27,6 +28,8 @@ pub struct Caller {
     pub credential: Credential,
     /// When that ends, where it is an API key that does. What it makes ends no later.
     pub expires_at: Option<Timestamp>,
+    /// Where the call comes from.
+    pub origin: Origin,
 }
 
 /// Why a caller, though authenticated, may not.
@@ -75,6 +78,7 @@ impl Caller {
             scopes: key.scopes().clone(),
             credential: Credential::Key(key.id),
             expires_at: key.details.expires_at,
+            origin: Origin::default(),
         }
     }
 
@@ -128,6 +132,19 @@ impl Authorised {
     /// The account that the caller acts for.
     pub fn account(&self) -> AccountId {
         self.caller.account
+    }
+
+    /// The API key that was shown as the credential, if it was one.
+    pub fn credential(&self) -> Option<KeyId> {
+        match self.caller.credential {
+            Credential::Token => None,
+            Credential::Key(id) => Some(id),
+        }
+    }
+
+    /// Where the call comes from.
+    pub fn origin(&self) -> &Origin {
+        &self.caller.origin
     }
 
     /// The scopes to record on a new key when `named` were asked for.
@@ -204,6 +221,7 @@ mod tests {
             scopes: Scopes::from_claim(scopes),
             credential,
             expires_at: None,
+            origin: Origin::default(),
         }
     }
 

@@ -241,6 +241,7 @@ fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Origin;
     use crate::caller::{Caller, Credential};
     use crate::scope::Permission;
     use crate::testing::key;
@@ -251,8 +252,8 @@ mod tests {
         let key = key(1, 9);
         let scopes = Scopes::from_claim("api_keys:read api_keys:write a");
         let (account, credential) = (key.created_by, Credential::Key(key.id));
-        let caller =
-            Caller { account, workspaces: vec![key.workspace_id], scopes, credential, expires_at };
+        let (workspaces, origin) = (vec![key.workspace_id], Origin::default());
+        let caller = Caller { account, workspaces, scopes, credential, expires_at, origin };
         caller.authorise(key.workspace_id, Permission::Write).unwrap()
     }
 

@@ -24,6 +24,8 @@ impl Timestamp {
         (0..=9999).contains(&time.year()).then_some(Self(micros))
     }
 
+    /// The first moment that can be written.
+    pub const MIN: Self = Self(-62_167_219_200_000_000);
     /// The last moment that can be written.
     pub const MAX: Self = Self(253_402_300_799_999_999);
 
@@ -64,6 +66,13 @@ impl Timestamp {
     pub fn plus(self, time: Duration) -> Self {
         let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(micros).min(Self::MAX.0))
+    }
+
+    /// The moment that is earlier by `time`; the beginning of the year 0000 where that cannot be written.
+    #[must_use]
+    pub fn minus(self, time: Duration) -> Self {
+        let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        Self::from_micros(self.0.saturating_sub(micros)).unwrap_or(Self::MIN)
     }
 
     /// The time since an earlier moment; nothing where that is not earlier.

@@ -81,6 +81,10 @@ typed_id! {
     WorkspaceId
 }
 typed_id! {
+    /// Names one event of the audit trail.
+    EventId
+}
+typed_id! {
     /// Names the account that created a key, and for which the key acts.
     AccountId
 }
@@ -93,12 +97,26 @@ impl KeyId {
     ///
     /// When the source of randomness fails.
     pub fn mint(at: Timestamp, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
-        let mut random = [0; 10];
-        entropy.fill(&mut random)?;
-        let milliseconds = u64::try_from(at.as_micros() / 1000).unwrap_or(0);
-        let uuid = uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid();
-        Ok(Self(uuid))
+        mint(at, entropy).map(Self)
     }
+}
+
+impl EventId {
+    /// A new id, made as those of keys are.
+    ///
+    /// # Errors
+    ///
+    /// When the source of randomness fails.
+    pub fn mint(at: Timestamp, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+        mint(at, entropy).map(Self)
+    }
+}
+
+fn mint(at: Timestamp, entropy: &dyn Entropy) -> Result<Uuid, EntropyError> {
+    let mut random = [0; 10];
+    entropy.fill(&mut random)?;
+    let milliseconds = u64::try_from(at.as_micros() / 1000).unwrap_or(0);
+    Ok(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
 }
 
 impl AccountId {

@@ -10,6 +10,7 @@
 //! | [`key`] | the record of a key and the one transition of its status |
 //! | [`details`] | what a key may have beyond the documented fields |
 //! | [`change`] | what may become of a record that is there |
+//! | [`audit`] | what was done to keys, by whom, and the chain that shows tampering |
 //! | [`scope`] | what a credential may do |
 //! | [`caller`] | who asks, and the proof that they may |
 //! | [`store`] | the contract that every storage driver keeps |
@@ -23,6 +24,7 @@
 //! | [`clock`] | time and randomness, injected |
 //! | [`memory`] | the reference driver, an executable specification of [`store`] |
 
+pub mod audit;
 pub mod cache;
 pub mod caller;
 pub mod change;

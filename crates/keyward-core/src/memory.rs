@@ -7,14 +7,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use crate::audit::{AuditLog, Trace};
 use crate::change::{Change, Outcome};
 use crate::clock::Timestamp;
 use crate::id::{KeyId, WorkspaceId};
 use crate::key::ApiKey;
+use crate::memory::events::Events;
 use crate::secret::KeyDigest;
 use crate::store::{
-    ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, StoreError, StoredKey, Unique,
+    Added, Addition, ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, Once,
+    StoreError, StoredKey, Unique,
 };
+
+mod events;
 
 /// A [`KeyStore`] that is durable for as long as its process lives. For trying out, for tests, and
 /// as the specification that other drivers are compared with.
@@ -31,6 +36,17 @@ struct State {
     digests: HashMap<KeyDigest, KeyId>,
     /// Newest first, equal times by id: the order of the list.
     order: BTreeSet<(WorkspaceId, Reverse<Timestamp>, KeyId)>,
+    events: Events,
+    /// What was made once, by the name of its request.
+    once: HashMap<[u8; 32], Remembered>,
+}
+
+/// A record that was made once.
+#[derive(Debug, Clone, Copy)]
+struct Remembered {
+    content: [u8; 32],
+    id: KeyId,
+    at: Timestamp,
 }
 
 impl MemoryStore {
@@ -49,7 +65,7 @@ impl MemoryStore {
     }
 
     /// As [`MemoryStore::open`], for a change.
-    fn unsealed(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+    fn unsealed_store(&self) -> Result<MutexGuard<'_, State>, StoreError> {
         let state = self.open()?;
         if state.sealed { Err(StoreError::Sealed) } else { Ok(state) }
     }
@@ -78,6 +94,17 @@ impl State {
         self.records.insert(key.id, stored);
     }
 
+    /// What a request with this name has made before.
+    fn before(&mut self, once: &Once) -> Option<Added> {
+        self.once.retain(|_, it| it.at >= once.since);
+        let remembered = self.once.get(&once.name)?;
+        if remembered.content != once.content {
+            return Some(Added::Other);
+        }
+        let stored = self.records.get(&remembered.id)?;
+        Some(Added::Before(Box::new(stored.key.clone())))
+    }
+
     /// What becomes of an imported record: itself where it is new, what it makes of the one that is
     /// there, or nothing.
     fn absorb(&self, given: &StoredKey) -> Result<Option<StoredKey>, StoreError> {
@@ -99,11 +126,24 @@ impl KeyStore for MemoryStore {
         None
     }
 
-    async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
-        let mut state = self.unsealed()?;
-        state.vacant(key, digest)?;
-        state.add(StoredKey { key: key.clone(), digest: *digest });
-        Ok(())
+    fn audit(&self) -> &dyn AuditLog {
+        self
+    }
+
+    async fn add(&self, addition: Addition) -> Result<Added, StoreError> {
+        let mut state = self.unsealed_store()?;
+        let Addition { stored, trace, once } = addition;
+        if let Some(added) = once.as_ref().and_then(|once| state.before(once)) {
+            return Ok(added);
+        }
+        state.vacant(&stored.key, &stored.digest)?;
+        if let Some(Once { name, content, .. }) = once {
+            let (id, at) = (stored.key.id, stored.key.created_at);
+            state.once.insert(name, Remembered { content, id, at });
+        }
+        state.events.add(trace.of_creation(&stored.key));
+        state.add(stored);
+        Ok(Added::New)
     }
 
     async fn get(
@@ -149,14 +189,19 @@ impl KeyStore for MemoryStore {
         workspace: WorkspaceId,
         id: KeyId,
         change: &Change,
+        trace: &Trace,
     ) -> Result<Option<Changed>, StoreError> {
-        let mut state = self.unsealed()?;
+        let mut state = self.unsealed_store()?;
         let Some(mut stored) = state.in_workspace(workspace, id).cloned() else { return Ok(None) };
+        let before = stored.key.clone();
         let outcome = change.apply(&mut stored.key);
         let (key, digest) = (stored.key.clone(), stored.digest);
         if let Outcome::Succeeded(successor) = &outcome {
             state.vacant(&successor.key, &successor.digest)?;
             state.add(StoredKey::clone(successor));
+        }
+        if let Some(event) = trace.of_change(&before, &key) {
+            state.events.add(event);
         }
         state.records.insert(id, stored);
         Ok(Some(Changed { key, digest, outcome }))
@@ -170,7 +215,7 @@ impl KeyStore for MemoryStore {
     }
 
     async fn import(&self, records: &[StoredKey]) -> Result<Imported, StoreError> {
-        let mut state = self.unsealed()?;
+        let mut state = self.unsealed_store()?;
         let changes: Vec<Option<StoredKey>> =
             records.iter().map(|given| state.absorb(given)).collect::<Result<_, _>>()?;
         let mut imported = Imported::default();

@@ -1,5 +1,6 @@
 //! The end of keys: one, those that somebody shows, and many at once.
 
+use crate::audit::Origin;
 use crate::caller::Authorised;
 use crate::change::Change;
 use crate::clock::Timestamp;
@@ -7,9 +8,8 @@ use crate::details::{Reason, Revocation};
 use crate::freshness::outlast_windows;
 use crate::id::{AccountId, KeyId};
 use crate::key::{ApiKey, Status};
-use crate::service::Keys;
+use crate::service::{Keys, KeysError};
 use crate::store::{Filter, ListPosition, StoreError};
-use crate::verify::VerifyError;
 
 /// Records that are read at a time while those are looked for that are to be revoked.
 const PAGE: usize = 1_000;
@@ -51,10 +51,13 @@ impl Keys {
         caller: &Authorised,
         id: KeyId,
         reason: Option<Reason>,
-    ) -> Result<Option<ApiKey>, StoreError> {
+    ) -> Result<Option<ApiKey>, KeysError> {
         let by = Some(caller.account()).filter(|_| !caller.is_key(id));
-        let change = Change::Revoke(Revocation { at: self.clock.now(), by, reason });
-        Ok(self.change(caller.workspace(), id, &change).await?.map(|changed| changed.key))
+        let at = self.clock.now();
+        let change = Change::Revoke(Revocation { at, by, reason });
+        let trace = self.trace(at, Some(caller), caller.origin())?;
+        let changed = self.change(caller.workspace(), id, &change, &trace).await?;
+        Ok(changed.map(|changed| changed.key))
     }
 
     /// Revokes a key that somebody shows, whose possession is the proof that they may. It is *not*
@@ -66,11 +69,16 @@ impl Keys {
     /// # Errors
     ///
     /// When the store fails, or too many keys are being looked up.
-    pub async fn revoke_presented(&self, presented: &str) -> Result<(), VerifyError> {
+    pub async fn revoke_presented(
+        &self,
+        presented: &str,
+        origin: &Origin,
+    ) -> Result<(), KeysError> {
         let Some(key) = self.verifier.find(presented).await? else { return Ok(()) };
         let (at, reason) = (self.clock.now(), Some(Reason::KeyCompromise));
         let change = Change::Revoke(Revocation { at, by: None, reason });
-        self.change_unseen(key.workspace_id, key.id, &change).await?;
+        let trace = self.trace(at, None, origin)?;
+        self.change_unseen(key.workspace_id, key.id, &change, &trace).await?;
         Ok(())
     }
 
@@ -118,10 +126,11 @@ impl Keys {
         caller: &Authorised,
         id: KeyId,
         reason: Option<Reason>,
-    ) -> Result<(), StoreError> {
-        let by = Some(caller.account());
-        let change = Change::Revoke(Revocation { at: self.clock.now(), by, reason });
-        self.change_unseen(caller.workspace(), id, &change).await?;
+    ) -> Result<(), KeysError> {
+        let (at, by) = (self.clock.now(), Some(caller.account()));
+        let change = Change::Revoke(Revocation { at, by, reason });
+        let trace = self.trace(at, Some(caller), caller.origin())?;
+        self.change_unseen(caller.workspace(), id, &change, &trace).await?;
         Ok(())
     }
 

@@ -3,17 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
+use crate::audit::{AuditKey, EventPosition, Origin, Recorded, Trace};
 use crate::caller::{Authorised, Denied};
 use crate::change::{Change, Edit, Outcome, Refused, Rotation};
 use crate::clock::{Clock, Entropy, EntropyError, Timer, Timestamp};
 use crate::details::{Description, Details, ExpiryPolicy, Metadata};
 use crate::freshness::{NotFresh, outlast_windows};
-use crate::id::{KeyId, WorkspaceId};
+use crate::id::{EventId, KeyId, WorkspaceId};
 use crate::key::{ApiKey, KeyName, Status};
 use crate::scope::Scopes;
 use crate::secret::{KeyFormat, PlainKey};
-use crate::store::{Changed, Filter, KeyStore, ListPosition, StoreError, StoredKey};
-use crate::verify::Verifier;
+use crate::store::{
+    Added, Addition, Changed, Filter, KeyStore, ListPosition, Once, StoreError, StoredKey,
+};
+use crate::verify::{Verifier, VerifyError};
 
 /// What a new key is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +41,41 @@ impl NewKey {
         let metadata = Metadata::default();
         Self { name, scopes: None, description: None, metadata, expires_at: None }
     }
+}
+
+/// A request to make a key that may be sent again, because its answer may be lost.
+#[derive(Debug, Clone, Copy)]
+pub struct Repeatable<'a> {
+    /// What the client names the request by.
+    pub name: &'a str,
+    /// The body of the request.
+    pub body: &'a [u8],
+}
+
+/// For how long a request to make a key is remembered that may be sent again.
+pub const REPEATABLE_FOR: Duration = Duration::from_hours(24);
+
+impl Repeatable<'_> {
+    /// What the store remembers. The name is the client's own: another account, or the same one in
+    /// another workspace, may use it too.
+    fn once(&self, caller: &Authorised, now: Timestamp) -> Once {
+        let name = Sha256::new_with_prefix(b"keyward request 1\n")
+            .chain_update(caller.workspace().as_bytes())
+            .chain_update(caller.account().as_bytes())
+            .chain_update(self.name)
+            .finalize();
+        let content = Sha256::digest(self.body);
+        Once { name: name.into(), content: content.into(), since: now.minus(REPEATABLE_FOR) }
+    }
+}
+
+/// A key that was asked for.
+#[derive(Debug)]
+pub enum Created {
+    /// It was made; this is the only time that it is shown.
+    New(Box<ApiKey>, PlainKey),
+    /// The same request made it before; its secret is gone.
+    Before(Box<ApiKey>),
 }
 
 /// What is to be another, of a key that is there; see [`Edit`].
@@ -79,12 +119,18 @@ pub enum KeysError {
     /// What the key is stands against it. Nothing was changed.
     #[error(transparent)]
     Refused(Refused),
+    /// The same name was given to a request with another body. Nothing was changed.
+    #[error("the request is not the one that had this name before")]
+    OtherRequest,
     /// No randomness to make a key of. Nothing was changed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
     /// The store failed; see [`StoreError`] for what that means for the change.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The key could not be looked up. Nothing was changed.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// Nobody knows what time it is at the store. Nothing was changed.
     #[error(transparent)]
     NotFresh(#[from] NotFresh),
@@ -99,12 +145,21 @@ impl From<Refused> for KeysError {
     }
 }
 
+/// What holds for all keys.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// How long they may be good.
+    pub expiry: ExpiryPolicy,
+    /// What the events of the audit trail are signed with.
+    pub audit: Option<AuditKey>,
+}
+
 /// The life of keys: everything that changes a record goes through here.
 pub struct Keys {
     pub(crate) store: Arc<dyn KeyStore>,
     pub(crate) verifier: Arc<Verifier>,
     format: KeyFormat,
-    policy: ExpiryPolicy,
+    rules: Rules,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) timer: Arc<dyn Timer>,
     entropy: Arc<dyn Entropy>,
@@ -116,15 +171,16 @@ impl Keys {
         store: Arc<dyn KeyStore>,
         verifier: Arc<Verifier>,
         format: KeyFormat,
-        policy: ExpiryPolicy,
+        rules: Rules,
         clock: Arc<dyn Clock>,
         timer: Arc<dyn Timer>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { store, verifier, format, policy, clock, timer, entropy }
+        Self { store, verifier, format, rules, clock, timer, entropy }
     }
 
-    /// Makes a key. It is accepted from the moment this returns.
+    /// Makes a key. It is accepted from the moment this returns. A request that is repeatable makes one
+    /// key in [`REPEATABLE_FOR`], however often it is sent, and shows it once.
     ///
     /// # Errors
     ///
@@ -133,7 +189,8 @@ impl Keys {
         &self,
         caller: &Authorised,
         new: NewKey,
-    ) -> Result<(ApiKey, PlainKey), KeysError> {
+        repeatable: Option<Repeatable<'_>>,
+    ) -> Result<Created, KeysError> {
         let named_scopes = caller.grantable(new.scopes)?;
         let expires_at = self.expiry(caller, new.expires_at).await?;
         let plain = self.format.mint(&*self.entropy)?;
@@ -159,8 +216,34 @@ impl Keys {
                 ..Details::default()
             },
         };
-        self.store.create(&key, &plain.digest()).await?;
-        Ok((key, plain))
+        let addition = Addition {
+            stored: StoredKey { key: key.clone(), digest: plain.digest() },
+            trace: self.trace(now, Some(caller), caller.origin())?,
+            once: repeatable.map(|it| it.once(caller, now)),
+        };
+        match self.store.add(addition).await? {
+            Added::New => Ok(Created::New(Box::new(key), plain)),
+            Added::Before(key) => Ok(Created::Before(key)),
+            Added::Other => Err(KeysError::OtherRequest),
+        }
+    }
+
+    /// What the event of a change is made of. Where nobody is named, possession of the key is what
+    /// the change was asked with.
+    pub(crate) fn trace(
+        &self,
+        at: Timestamp,
+        by: Option<&Authorised>,
+        origin: &Origin,
+    ) -> Result<Trace, EntropyError> {
+        Ok(Trace {
+            id: EventId::mint(at, &*self.entropy)?,
+            at,
+            account: by.map(Authorised::account),
+            credential: by.and_then(Authorised::credential),
+            origin: origin.clone(),
+            key: self.rules.audit.clone(),
+        })
     }
 
     /// The expiry of a key for which `wanted` was asked.
@@ -170,14 +253,14 @@ impl Keys {
         wanted: Option<Timestamp>,
     ) -> Result<Option<Timestamp>, KeysError> {
         let Some(end) = caller.expiry(wanted)? else {
-            return if self.policy.required {
+            return if self.rules.expiry.required {
                 Err(InvalidExpiry::Required.into())
             } else {
                 Ok(None)
             };
         };
         let now = self.verifier.time().await?;
-        let latest = self.policy.longest.map_or(Timestamp::MAX, |longest| now.plus(longest));
+        let latest = self.rules.expiry.longest.map_or(Timestamp::MAX, |longest| now.plus(longest));
         if end <= now {
             Err(InvalidExpiry::Past.into())
         } else if end > latest && wanted.is_some() {
@@ -211,6 +294,21 @@ impl Keys {
         self.store.list(caller.workspace(), filter, after, limit).await
     }
 
+    /// One page of the audit trail of the caller's workspace, as [`crate::audit::AuditLog::events`]
+    /// gives it.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn events(
+        &self,
+        caller: &Authorised,
+        after: Option<EventPosition>,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        self.store.audit().events(caller.workspace(), after, limit).await
+    }
+
     /// Makes some fields of the key `id` what is wanted. When this returns a key, every verification
     /// that starts later judges by it, on every node. `None` where the workspace has no such key.
     ///
@@ -236,7 +334,8 @@ impl Keys {
         let by = caller.clone();
         let edit = Edit { by, at, name, description, metadata, scopes, expires_at };
         let change = Change::Edit(Box::new(edit));
-        let Some(changed) = self.change(caller.workspace(), id, &change).await? else {
+        let trace = self.trace(at, Some(caller), caller.origin())?;
+        let Some(changed) = self.change(caller.workspace(), id, &change, &trace).await? else {
             return Ok(None);
         };
         match changed.outcome {
@@ -267,13 +366,14 @@ impl Keys {
             at,
             grace,
             by: caller.clone(),
-            policy: self.policy,
+            policy: self.rules.expiry,
             id: KeyId::mint(at, &*self.entropy)?,
             digest: plain.digest(),
             key_prefix: plain.key_prefix(),
         };
         let change = Change::Rotate(Box::new(rotation));
-        let Some(changed) = self.change(caller.workspace(), id, &change).await? else {
+        let trace = self.trace(at, Some(caller), caller.origin())?;
+        let Some(changed) = self.change(caller.workspace(), id, &change, &trace).await? else {
             return Ok(None);
         };
         match changed.outcome {
@@ -294,8 +394,9 @@ impl Keys {
         workspace: WorkspaceId,
         id: KeyId,
         change: &Change,
+        trace: &Trace,
     ) -> Result<Option<Changed>, StoreError> {
-        let changed = self.change_unseen(workspace, id, change).await?;
+        let changed = self.change_unseen(workspace, id, change, trace).await?;
         if changed.is_some() {
             outlast_windows(&*self.store, &*self.timer).await?;
         }
@@ -309,8 +410,9 @@ impl Keys {
         workspace: WorkspaceId,
         id: KeyId,
         change: &Change,
+        trace: &Trace,
     ) -> Result<Option<Changed>, StoreError> {
-        let outcome = self.store.change(workspace, id, change).await;
+        let outcome = self.store.change(workspace, id, change, trace).await;
         match &outcome {
             Ok(Some(changed)) => self.verifier.evict(&changed.digest),
             Ok(None) | Err(StoreError::Conflict(_) | StoreError::Sealed) => {}

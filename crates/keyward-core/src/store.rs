@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::audit::{AuditLog, Trace};
 use crate::change::{Change, Outcome};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, KeyId, WorkspaceId};
@@ -64,6 +65,39 @@ pub struct StoredKey {
     pub key: ApiKey,
     /// The digest of its key.
     pub digest: KeyDigest,
+}
+
+/// A record that is to be added.
+#[derive(Debug, Clone)]
+pub struct Addition {
+    /// The record, and the digest that it is found by.
+    pub stored: StoredKey,
+    /// What the event of it is made of.
+    pub trace: Trace,
+    /// What keeps it from being added twice, where somebody asked for that.
+    pub once: Option<Once>,
+}
+
+/// A request that is to make one record, however often it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Once {
+    /// Stands for the request, whatever is in it.
+    pub name: [u8; 32],
+    /// Stands for what is in it.
+    pub content: [u8; 32],
+    /// From when on it is remembered. What was made before is as if it had not been.
+    pub since: Timestamp,
+}
+
+/// What came of an addition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Added {
+    /// The record was added.
+    New,
+    /// Nothing: the same request has made this record before.
+    Before(Box<ApiKey>),
+    /// Nothing: a request with other content had the same name.
+    Other,
 }
 
 /// A place in the list of a workspace: just behind the record with this time and id.
@@ -262,13 +296,19 @@ pub trait KeyStore: Send + Sync + 'static {
     /// same for one store.
     fn feed(&self) -> Option<&dyn ChangeFeed>;
 
-    /// Adds a record under its digest.
+    /// The audit trail.
+    fn audit(&self) -> &dyn AuditLog;
+
+    /// Adds a record under its digest, and the event that it was made. Where the addition is to be made
+    /// [`Once`], it is remembered with the record, for requests that are sent again: of two that race,
+    /// one makes its record, and the other is told of it. What is remembered from before
+    /// [`Once::since`] is forgotten some at a time.
     ///
     /// # Errors
     ///
     /// [`StoreError::Conflict`] when the id or the digest is taken, in whatever workspace; the
     /// record that was there stays as it is. [`StoreError::Sealed`] in a sealed store.
-    async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError>;
+    async fn add(&self, addition: Addition) -> Result<Added, StoreError>;
 
     /// The record `id` of `workspace`, whatever its status. `None` where there is no such id and
     /// where it belongs to another workspace: the two cannot be told apart.
@@ -298,7 +338,8 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Makes of the record `id` of `workspace` what [`Change::apply`] makes of it, adds the record
     /// that takes its place where there is one, and returns what came of it. What is applied is
     /// applied to the record as no other change leaves it until this one is made: of two changes of
-    /// one record, the later sees what the earlier did. `None` as for [`KeyStore::get`].
+    /// one record, the later sees what the earlier did. `None` as for [`KeyStore::get`]. Where the
+    /// record has become another, the event of it is written too.
     ///
     /// Revoked is terminal: no sequence of calls, no crash and no reopening makes the record
     /// active again.
@@ -307,12 +348,13 @@ pub trait KeyStore: Send + Sync + 'static {
     ///
     /// [`StoreError::Sealed`] in a sealed store, unless the answer is `None`: there either will do.
     /// [`StoreError::Conflict`] where the record that is to be added cannot be, see
-    /// [`KeyStore::create`]; nothing was changed then.
+    /// [`KeyStore::add`]; nothing was changed then.
     async fn change(
         &self,
         workspace: WorkspaceId,
         id: KeyId,
         change: &Change,
+        trace: &Trace,
     ) -> Result<Option<Changed>, StoreError>;
 
     /// One page of all records of all workspaces, by ascending [`ApiKey::id`]: at most `limit`,
@@ -323,7 +365,8 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Adds records of another store, all or none, as [`ApiKey::absorb`] says where a record with
     /// the same id and digest is there already: revoked wins over active, the later change over the
     /// earlier, and importing again changes nothing.
-    /// No two of `records` share an id or a digest; they may be many thousands.
+    /// No two of `records` share an id or a digest; they may be many thousands. An import is no event:
+    /// those of the other store come by [`AuditLog::import_events`].
     ///
     /// # Errors
     ///
@@ -333,7 +376,7 @@ pub trait KeyStore: Send + Sync + 'static {
 
     /// Seals the store or, with `false`, unseals it. What it is already it stays.
     ///
-    /// A sealed store is one that was left, or is being left, for another: [`KeyStore::create`],
+    /// A sealed store is one that was left, or is being left, for another: [`KeyStore::add`],
     /// [`KeyStore::change`] and [`KeyStore::import`] answer [`StoreError::Sealed`] and change
     /// nothing, whoever calls them. Everything else goes on as before, [`KeyStore::ready`]
     /// included. When sealing has answered, no change that had begun before is still to come. The

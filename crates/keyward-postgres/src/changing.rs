@@ -5,12 +5,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use keyward_core::audit::Trace;
 use keyward_core::change::{Change, Outcome};
 use keyward_core::id::{KeyId, WorkspaceId};
-use keyward_core::store::{Changed, Imported, StoreError, StoredKey, Unique};
+use keyward_core::store::{Changed, StoreError, StoredKey, Unique};
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
+use crate::adding::insert_on;
 use crate::connections::{Connections, Repeat};
 use crate::lane::all_failed;
 use crate::row::{Columns, Row};
@@ -34,98 +36,13 @@ pub async fn durable(
     Ok(transaction)
 }
 
-/// Adds records, each of which is a call of its own: one that is refused does not harm the others.
-pub async fn create(
-    connections: &Connections,
-    records: Vec<StoredKey>,
-) -> Vec<Result<(), StoreError>> {
-    match insert(connections, &records).await {
-        Ok(mut added) => {
-            let outcome = |it: &StoredKey| {
-                let taken = !added.remove(&it.key.id.as_uuid());
-                if taken { Err(StoreError::Conflict(Unique::Id)) } else { Ok(()) }
-            };
-            records.iter().map(outcome).collect()
-        }
-        Err(StoreError::Conflict(_) | StoreError::Corrupt(_)) if records.len() > 1 => {
-            // The statement added nothing, and does not say because of which record.
-            let mut outcomes = Vec::with_capacity(records.len());
-            for record in &records {
-                let alone = insert(connections, std::slice::from_ref(record)).await;
-                outcomes.push(alone.and_then(|added| {
-                    if added.is_empty() { Err(StoreError::Conflict(Unique::Id)) } else { Ok(()) }
-                }));
-            }
-            outcomes
-        }
-        Err(error) => all_failed(records.len(), &error),
-    }
-}
-
-async fn insert(
-    connections: &Connections,
-    records: &[StoredKey],
-) -> Result<HashSet<Uuid>, StoreError> {
-    let columns: Arc<Columns> = Arc::new(records.iter().collect());
-    connections
-        .run(Repeat::IfNothingWasDone, |connection| {
-            let columns = Arc::clone(&columns);
-            Box::pin(async move { insert_on(connection, &columns).await })
-        })
-        .await
-}
-
-/// Adds those records whose ids are not taken, of several with one id the first, and returns these
-/// ids.
-async fn insert_on(
-    connection: &mut PgConnection,
-    columns: &Columns,
-) -> Result<HashSet<Uuid>, sqlx::Error> {
-    let added = sqlx::query_scalar!(
-        "INSERT INTO keyward.api_keys (id, workspace_id, digest, name, key_prefix, status,
-                                       created_by, created_at, updated_at, scopes, description,
-                                       metadata, expires_at, rotated_from, rotated_to, revoked_at,
-                                       revoked_by, revoked_reason)
-        SELECT id, workspace_id, digest, name, key_prefix, status, created_by, created_at,
-               updated_at, scopes, description, metadata::jsonb, expires_at, rotated_from,
-               rotated_to, revoked_at, revoked_by, revoked_reason
-        FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::text[], $6::text[],
-                    $7::uuid[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::text[],
-                    $12::text[], $13::timestamptz[], $14::uuid[], $15::uuid[],
-                    $16::timestamptz[], $17::uuid[], $18::text[])
-            AS given (id, workspace_id, digest, name, key_prefix, status, created_by, created_at,
-                      updated_at, scopes, description, metadata, expires_at, rotated_from,
-                      rotated_to, revoked_at, revoked_by, revoked_reason)
-        ON CONFLICT ON CONSTRAINT api_keys_id_key DO NOTHING
-        RETURNING id",
-        &columns.ids,
-        &columns.workspaces,
-        &columns.digests,
-        &columns.names,
-        &columns.prefixes,
-        &columns.statuses,
-        &columns.creators,
-        &columns.created,
-        &columns.updated,
-        &columns.scopes as &[Option<String>],
-        &columns.descriptions as &[Option<String>],
-        &columns.metadata as &[Option<String>],
-        &columns.expiries as &[Option<DateTime<Utc>>],
-        &columns.rotated_from as &[Option<Uuid>],
-        &columns.rotated_to as &[Option<Uuid>],
-        &columns.revoked_at as &[Option<DateTime<Utc>>],
-        &columns.revoked_by as &[Option<Uuid>],
-        &columns.reasons as &[Option<String>],
-    );
-    Ok(added.fetch_all(connection).await?.into_iter().collect())
-}
-
 /// A change that is asked for.
 #[derive(Debug, Clone)]
 pub struct Alteration {
     pub workspace: WorkspaceId,
     pub id: KeyId,
     pub change: Change,
+    pub trace: Trace,
 }
 
 /// Makes the changes, one after the other, in one step. One that is refused does not harm the others.
@@ -172,14 +89,16 @@ async fn change_on(
     let mut records: HashMap<KeyId, StoredKey> =
         records.into_iter().map(|stored| (stored.key.id, stored)).collect();
     let mut outcomes = Vec::with_capacity(asked.len());
-    let (mut altered, mut successors) = (HashSet::new(), Vec::new());
+    let (mut altered, mut successors, mut events) = (HashSet::new(), Vec::new(), Vec::new());
     for one in asked {
         let stored = records.get_mut(&one.id).filter(|it| it.key.workspace_id == one.workspace);
         let Some(stored) = stored else {
             outcomes.push(None);
             continue;
         };
+        let before = stored.key.clone();
         let outcome = one.change.apply(&mut stored.key);
+        events.extend(one.trace.of_change(&before, &stored.key));
         if let Outcome::Succeeded(successor) = &outcome {
             successors.push(StoredKey::clone(successor));
         }
@@ -191,8 +110,9 @@ async fn change_on(
     }
     // Also where nothing is altered: a sealed database says so to every change.
     update(&mut transaction, records.values().filter(|it| altered.contains(&it.key.id))).await?;
-    if !successors.is_empty() {
-        let added = insert_on(&mut transaction, &successors.iter().collect()).await?;
+    if !events.is_empty() {
+        let (added, events) = (successors.iter().collect(), events.into_iter().collect());
+        let added = insert_on(&mut transaction, &added, &events).await?;
         if added.len() < successors.len() {
             transaction.rollback().await?;
             return Ok(Err(Unique::Id));
@@ -205,7 +125,7 @@ async fn change_on(
 /// Writes what may change of records that are there. As an insertion that finds them: so each is found
 /// by the index, while the planner would join an update of them with the whole table for as long as it
 /// takes that to be small.
-async fn update(
+pub async fn update(
     connection: &mut PgConnection,
     records: impl Iterator<Item = &StoredKey>,
 ) -> Result<(), sqlx::Error> {
@@ -253,51 +173,8 @@ async fn update(
     query.execute(connection).await.map(drop)
 }
 
-/// Adds records of another store, all or none.
-pub async fn import(
-    connections: &Connections,
-    records: &Arc<[StoredKey]>,
-) -> Result<Imported, StoreError> {
-    let outcome = connections
-        .run(Repeat::IfNothingWasDone, |connection| {
-            let records = Arc::clone(records);
-            Box::pin(async move { import_on(connection, &records).await })
-        })
-        .await?;
-    outcome.map_err(StoreError::Conflict)
-}
-
-async fn import_on(
-    connection: &mut PgConnection,
-    records: &[StoredKey],
-) -> Result<Result<Imported, Unique>, sqlx::Error> {
-    let mut transaction = connection.begin().await?;
-    let added = insert_on(&mut transaction, &records.iter().collect()).await?;
-    let mut imported = Imported { added: added.len() as u64, ..Imported::default() };
-    let present = records.iter().filter(|it| !added.contains(&it.key.id.as_uuid()));
-    let present: HashMap<Uuid, &StoredKey> = present.map(|it| (it.key.id.as_uuid(), it)).collect();
-    if !present.is_empty() {
-        let mut changed = Vec::new();
-        for mut stored in lock(&mut transaction, present.keys().copied().collect()).await? {
-            let Some(given) = present.get(&stored.key.id.as_uuid()) else { continue };
-            match stored.key.absorb(&given.key) {
-                Ok(true) if stored.digest == given.digest => changed.push(stored),
-                Ok(false) if stored.digest == given.digest => imported.unchanged += 1,
-                _ => {
-                    transaction.rollback().await?;
-                    return Ok(Err(Unique::Id));
-                }
-            }
-        }
-        imported.changed = changed.len() as u64;
-        update(&mut transaction, changed.iter()).await?;
-    }
-    transaction.commit().await?;
-    Ok(Ok(imported))
-}
-
 /// The records with these ids, which nobody else changes until the transaction ends.
-async fn lock(
+pub async fn lock(
     connection: &mut PgConnection,
     mut ids: Vec<Uuid>,
 ) -> Result<Vec<StoredKey>, sqlx::Error> {
@@ -342,7 +219,7 @@ pub async fn seal(connections: &Connections, sealed: bool) -> Result<(), StoreEr
                 let mut transaction = durable(connection).await?;
                 // Waits for the changes that are under way; those that come later wait for us, and
                 // see the seal.
-                sqlx::query!("LOCK TABLE keyward.api_keys IN SHARE MODE")
+                sqlx::query!("LOCK TABLE keyward.api_keys, keyward.audit_events IN SHARE MODE")
                     .execute(&mut *transaction)
                     .await?;
                 sqlx::query!("UPDATE keyward.settings SET sealed = $1", sealed)

@@ -6,7 +6,8 @@
 //! | `opening` | what must hold of a database before it is used, and its migration |
 //! | `connections` | the pool; time limits; what becomes of a connection that failed |
 //! | `lane` | calls that wait together travel together |
-//! | `reading`, `changing` | the statements |
+//! | `reading`, `adding`, `changing` | the statements about keys |
+//! | `events` | the audit trail |
 //! | `feed` | what others changed, polled on a connection of its own; the windows |
 //! | `row` | a row, and the record that it is |
 //! | `error` | what went wrong, told apart by SQLSTATE |
@@ -15,9 +16,11 @@
 //! or later needs `max_prepared_statements = 100` and `ignore_startup_parameters = options`; what it
 //! ignores is the time limit of statements, in whose place it has `query_timeout`.
 
+mod adding;
 mod changing;
 mod connections;
 mod error;
+mod events;
 mod feed;
 mod lane;
 mod opening;
@@ -28,13 +31,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use keyward_core::audit::{AuditLog, Event, EventPosition, Link, NewLink, Recorded, Trace};
 use keyward_core::change::Change;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
 use keyward_core::store::{
-    ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, Mark, Poll, StoreError,
-    StoredKey, WindowChange, Windows,
+    Added, Addition, ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, Mark, Poll,
+    StoreError, StoredKey, WindowChange, Windows,
 };
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Semaphore;
@@ -99,7 +103,7 @@ struct Open {
 #[derive(Debug, Clone)]
 struct Lanes {
     lookups: Lane<KeyDigest, Option<StoredKey>>,
-    creations: Lane<StoredKey, ()>,
+    creations: Lane<Addition, Added>,
     changes: Lane<Alteration, Option<Changed>>,
     windows: Lane<(), Windows>,
 }
@@ -173,9 +177,9 @@ impl Open {
             let connections = Arc::clone(&for_lookups);
             async move { reading::find(&connections, digests).await }
         });
-        let (creations, creating) = Lane::start(CREATE_STATEMENTS, long, move |records| {
+        let (creations, creating) = Lane::start(CREATE_STATEMENTS, long, move |additions| {
             let connections = Arc::clone(&for_creations);
-            async move { changing::create(&connections, records).await }
+            async move { adding::create(&connections, additions).await }
         });
         let (changes, changing) = Lane::start(CHANGE_STATEMENTS, long, move |asked| {
             let connections = Arc::clone(&for_changes);
@@ -206,9 +210,18 @@ impl KeyStore for PostgresStore {
         Some(self)
     }
 
-    async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
-        let stored = StoredKey { key: key.clone(), digest: *digest };
-        self.lanes()?.creations.call(stored).await
+    fn audit(&self) -> &dyn AuditLog {
+        self
+    }
+
+    async fn add(&self, addition: Addition) -> Result<Added, StoreError> {
+        match addition.once {
+            None => self.lanes()?.creations.call(addition).await,
+            Some(once) => {
+                let adding = async move |it: Arc<_>| adding::add_once(&it, addition, once).await;
+                self.soon(LONG_PATIENCE, adding).await
+            }
+        }
     }
 
     async fn get(
@@ -242,8 +255,10 @@ impl KeyStore for PostgresStore {
         workspace: WorkspaceId,
         id: KeyId,
         change: &Change,
+        trace: &Trace,
     ) -> Result<Option<Changed>, StoreError> {
-        self.lanes()?.changes.call(Alteration { workspace, id, change: change.clone() }).await
+        let (change, trace) = (change.clone(), trace.clone());
+        self.lanes()?.changes.call(Alteration { workspace, id, change, trace }).await
     }
 
     async fn scan(&self, after: Option<KeyId>, limit: usize) -> Result<Vec<StoredKey>, StoreError> {
@@ -252,7 +267,7 @@ impl KeyStore for PostgresStore {
 
     async fn import(&self, records: &[StoredKey]) -> Result<Imported, StoreError> {
         let records: Arc<[StoredKey]> = records.into();
-        self.apart(async move |it| changing::import(&it, &records).await).await
+        self.apart(async move |it| adding::import(&it, &records).await).await
     }
 
     async fn seal(&self, sealed: bool) -> Result<(), StoreError> {
@@ -300,5 +315,58 @@ impl ChangeFeed for PostgresStore {
 
     async fn prune(&self) -> Result<(), StoreError> {
         self.apart(async move |it| feed::prune(&it).await).await
+    }
+}
+
+#[async_trait]
+impl AuditLog for PostgresStore {
+    async fn events(
+        &self,
+        workspace: WorkspaceId,
+        after: Option<EventPosition>,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let page = async move |it: Arc<_>| events::page(&it, workspace, after, limit).await;
+        self.soon(LONG_PATIENCE, page).await
+    }
+
+    async fn chain(
+        &self,
+        workspace: WorkspaceId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        self.apart(async move |it| events::chain(&it, workspace, after, limit).await).await
+    }
+
+    async fn unsealed(
+        &self,
+        after: Option<EventPosition>,
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.apart(async move |it| events::unsealed(&it, after, limit).await).await
+    }
+
+    async fn heads(&self, workspaces: &[WorkspaceId]) -> Result<Vec<Option<Link>>, StoreError> {
+        let workspaces = workspaces.to_vec();
+        self.apart(async move |it| events::heads(&it, &workspaces).await).await
+    }
+
+    async fn workspaces(
+        &self,
+        after: Option<WorkspaceId>,
+        limit: usize,
+    ) -> Result<Vec<WorkspaceId>, StoreError> {
+        self.apart(async move |it| events::workspaces(&it, after, limit).await).await
+    }
+
+    async fn link(&self, links: &[NewLink]) -> Result<bool, StoreError> {
+        let links: Arc<[NewLink]> = links.into();
+        self.apart(async move |it| events::add_links(&it, &links).await).await
+    }
+
+    async fn import_events(&self, events: &[Recorded]) -> Result<(), StoreError> {
+        let events: Arc<[Recorded]> = events.into();
+        self.apart(async move |it| events::import(&it, &events).await).await
     }
 }

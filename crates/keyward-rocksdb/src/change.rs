@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
+use keyward_core::audit::{NewLink, Recorded, Trace};
 use keyward_core::change::Change as KeyChange;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::secret::KeyDigest;
-use keyward_core::store::{Changed, Imported, StoreError, StoredKey};
+use keyward_core::store::{Added, Addition, Changed, Imported, StoreError, StoredKey};
 use tokio::sync::oneshot;
 
 use crate::error::classify;
@@ -15,12 +16,16 @@ pub type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// A change that waits to be made.
 pub enum Change {
-    /// [`keyward_core::store::KeyStore::create`].
-    Create { stored: Box<StoredKey>, answer: Answer<()> },
+    /// [`keyward_core::store::KeyStore::add`].
+    Add(Box<Addition>, Answer<Added>),
     /// [`keyward_core::store::KeyStore::change`].
     Alter(Box<Alter>, Answer<Option<Changed>>),
     /// [`keyward_core::store::KeyStore::import`].
     Import { records: Vec<StoredKey>, answer: Answer<Imported> },
+    /// [`keyward_core::audit::AuditLog::link`].
+    Link { links: Vec<NewLink>, answer: Answer<bool> },
+    /// [`keyward_core::audit::AuditLog::import_events`].
+    Events { events: Vec<Recorded>, answer: Answer<()> },
     /// [`keyward_core::store::KeyStore::seal`].
     Seal { sealed: bool, answer: Answer<()> },
 }
@@ -30,6 +35,7 @@ pub struct Alter {
     pub workspace: WorkspaceId,
     pub id: KeyId,
     pub change: KeyChange,
+    pub trace: Trace,
 }
 
 impl Change {
@@ -37,7 +43,9 @@ impl Change {
     pub fn refuse(self, why: StoreError) {
         // That the caller has gone changes nothing here.
         match self {
-            Self::Create { answer, .. } | Self::Seal { answer, .. } => drop(answer.send(Err(why))),
+            Self::Add(_, answer) => drop(answer.send(Err(why))),
+            Self::Events { answer, .. } | Self::Seal { answer, .. } => drop(answer.send(Err(why))),
+            Self::Link { answer, .. } => drop(answer.send(Err(why))),
             Self::Alter(_, answer) => drop(answer.send(Err(why))),
             Self::Import { answer, .. } => drop(answer.send(Err(why))),
         }
@@ -46,8 +54,12 @@ impl Change {
 
 /// A change that was decided; the answer waits for the write.
 pub enum Decided {
-    /// A creation, or the seal.
+    /// The seal, or events of another store.
     Made(Answer<()>, Result<(), StoreError>),
+    /// A new record.
+    Added(Answer<Added>, Result<Added, StoreError>),
+    /// Links of chains.
+    Linked(Answer<bool>, Result<bool, StoreError>),
     /// A change of a record.
     Altered(Answer<Option<Changed>>, Box<Result<Option<Changed>, StoreError>>),
     /// An import.
@@ -59,6 +71,8 @@ impl Decided {
     pub fn answer(self, written: &Result<(), rocksdb::Error>) {
         match self {
             Self::Made(answer, outcome) => settle(answer, outcome, written),
+            Self::Added(answer, outcome) => settle(answer, outcome, written),
+            Self::Linked(answer, outcome) => settle(answer, outcome, written),
             Self::Altered(answer, outcome) => settle(answer, *outcome, written),
             Self::Imported(answer, outcome) => settle(answer, outcome, written),
         }
@@ -83,16 +97,20 @@ fn settle<T>(
 pub struct Touched {
     ids: HashSet<KeyId>,
     digests: HashSet<KeyDigest>,
+    /// The names of requests that make something once.
+    names: HashSet<[u8; 32]>,
 }
 
 impl Touched {
     /// Adds what `change` is about, unless some of it was touched before, or it is a change that
-    /// goes alone: an import is many changes already, and the seal is about all of them.
+    /// goes alone: an import and links are many changes already, and the seal is about all of them.
     pub fn add(&mut self, change: &Change) -> bool {
         match change {
-            Change::Create { stored, .. } => {
-                let new = !self.ids.contains(&stored.key.id) && self.digests.insert(stored.digest);
-                new && self.ids.insert(stored.key.id)
+            Change::Add(addition, _) => {
+                let Addition { stored: StoredKey { key, digest }, once, .. } = &**addition;
+                let new = !self.ids.contains(&key.id) && self.digests.insert(*digest);
+                let new = new && once.is_none_or(|once| self.names.insert(once.name));
+                new && self.ids.insert(key.id)
             }
             Change::Alter(alter, _) => {
                 let new = match &alter.change {
@@ -105,7 +123,10 @@ impl Touched {
                 }
                 new && self.ids.insert(alter.id)
             }
-            Change::Import { .. } | Change::Seal { .. } => false,
+            Change::Import { .. }
+            | Change::Link { .. }
+            | Change::Events { .. }
+            | Change::Seal { .. } => false,
         }
     }
 }

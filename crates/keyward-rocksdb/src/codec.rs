@@ -28,6 +28,8 @@
 //! an error and never a guess. A later version may append fields; a program that does not know it
 //! refuses the record by the first byte instead of overlooking, say, that the key has expired.
 
+pub mod events;
+
 use std::collections::BTreeMap;
 
 use keyward_core::clock::Timestamp;

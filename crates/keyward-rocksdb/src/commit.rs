@@ -6,8 +6,8 @@
 //! changes happen one after the other without a lock.
 //!
 //! A change is decided before its group is written. So that it never overlooks another change of the
-//! same group, a group ends before a change whose id or digest it has touched already. An import and
-//! the seal are groups of their own.
+//! same group, a group ends before a change whose id or digest it has touched already. An import, links
+//! of the audit trail and the seal are groups of their own.
 //!
 //! Because changes are decided one after the other, none that came before the seal is still to come
 //! when sealing is answered, and each that comes later finds the seal.
@@ -19,8 +19,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{io, thread};
 
+use std::collections::HashMap;
+
+use keyward_core::audit::{NewLink, Recorded};
 use keyward_core::change::Outcome;
-use keyward_core::store::{Changed, Imported, StoreError, StoredKey, Unique};
+use keyward_core::store::{Added, Addition, Changed, Imported, StoreError, StoredKey, Unique};
 use rocksdb::WriteBatch;
 use tokio::sync::{mpsc, oneshot};
 
@@ -126,18 +129,35 @@ impl Committer {
                 change.refuse(StoreError::Sealed);
                 return None;
             }
-            Change::Create { stored, answer } => Decided::Made(answer, self.create(&stored, batch)),
+            Change::Add(addition, answer) => {
+                let outcome = self.add(&addition, batch);
+                Decided::Added(answer, outcome)
+            }
             Change::Alter(alter, answer) => {
                 let outcome = self.alter(&alter, batch);
                 Decided::Altered(answer, Box::new(outcome))
             }
+            // All or none, and the group is this change alone.
             Change::Import { records, answer } => {
                 let outcome = self.import(&records, batch);
                 if outcome.is_err() {
-                    // All or none, and the group is this import alone.
                     batch.clear();
                 }
                 Decided::Imported(answer, outcome)
+            }
+            Change::Link { links, answer } => {
+                let outcome = self.link(&links, batch);
+                if !matches!(outcome, Ok(true)) {
+                    batch.clear();
+                }
+                Decided::Linked(answer, outcome)
+            }
+            Change::Events { events, answer } => {
+                let outcome = self.import_events(&events, batch);
+                if outcome.is_err() {
+                    batch.clear();
+                }
+                Decided::Made(answer, outcome)
             }
         })
     }
@@ -151,13 +171,33 @@ impl Committer {
         }
     }
 
-    fn create(&self, stored: &StoredKey, batch: &mut WriteBatch) -> Result<(), StoreError> {
+    fn add(&self, addition: &Addition, batch: &mut WriteBatch) -> Result<Added, StoreError> {
+        let Addition { stored, trace, once } = addition;
+        if let Some(once) = once {
+            if let Some(before) = self.database.made_before(once)? {
+                return Ok(before);
+            }
+            // It may be refused, and then nothing of it is there.
+            self.vacant(stored)?;
+            self.database.stage_once(batch, once, &stored.key)?;
+        }
+        self.create(stored, batch)?;
+        Database::stage_event(batch, trace.of_creation(&stored.key));
+        Ok(Added::New)
+    }
+
+    fn vacant(&self, stored: &StoredKey) -> Result<(), StoreError> {
         if self.database.has_id(stored.key.id)? {
             return Err(StoreError::Conflict(Unique::Id));
         }
         if self.database.has_digest(&stored.digest)? {
             return Err(StoreError::Conflict(Unique::Digest));
         }
+        Ok(())
+    }
+
+    fn create(&self, stored: &StoredKey, batch: &mut WriteBatch) -> Result<(), StoreError> {
+        self.vacant(stored)?;
         Ok(self.database.stage_new(batch, stored)?)
     }
 
@@ -191,6 +231,7 @@ impl Committer {
         let Some(mut stored) = self.database.get(alter.workspace, alter.id, Reach::Disk)? else {
             return Ok(None);
         };
+        let before = stored.key.clone();
         let outcome = alter.change.apply(&mut stored.key);
         if let Outcome::Succeeded(successor) = &outcome {
             // Staged first: it may be refused, and then nothing of the change is there.
@@ -199,7 +240,42 @@ impl Committer {
         if matches!(outcome, Outcome::Changed | Outcome::Succeeded(_)) {
             self.database.stage(batch, &stored)?;
         }
+        if let Some(event) = alter.trace.of_change(&before, &stored.key) {
+            Database::stage_event(batch, event);
+        }
         Ok(Some(Changed { key: stored.key, digest: stored.digest, outcome }))
+    }
+
+    fn link(&self, links: &[NewLink], batch: &mut WriteBatch) -> Result<bool, StoreError> {
+        let mut ends = HashMap::new();
+        for new in links {
+            let known = match ends.get(&new.workspace) {
+                Some(end) => *end,
+                None => self.database.head(new.workspace, Reach::Disk)?.map_or(0, |it| it.number),
+            };
+            if new.link.number != known + 1 || !self.database.stage_new_link(batch, new)? {
+                return Ok(false);
+            }
+            ends.insert(new.workspace, new.link.number);
+        }
+        Ok(true)
+    }
+
+    fn import_events(&self, events: &[Recorded], batch: &mut WriteBatch) -> Result<(), StoreError> {
+        let mut heads = HashMap::new();
+        for recorded in events {
+            self.database.stage_foreign_event(batch, recorded)?;
+            if let Some(link) = recorded.link {
+                let head = heads.entry(recorded.event.workspace).or_insert(link);
+                if head.number < link.number {
+                    *head = link;
+                }
+            }
+        }
+        for (workspace, link) in heads {
+            self.database.stage_head(batch, workspace, link)?;
+        }
+        Ok(())
     }
 }
 
@@ -213,7 +289,7 @@ mod tests {
 
     use super::*;
     use crate::database::tests::{add, create, read_only};
-    use crate::testing::{digest, key};
+    use crate::testing::{addition, digest, key, trace};
 
     /// A committer that runs when the test says so, and its queue.
     struct Bench {
@@ -232,14 +308,14 @@ mod tests {
             &self,
             key: ApiKey,
             digest: KeyDigest,
-        ) -> oneshot::Receiver<Result<(), StoreError>> {
+        ) -> oneshot::Receiver<Result<Added, StoreError>> {
             let (answer, answered) = oneshot::channel();
-            let stored = Box::new(StoredKey { key, digest });
-            assert!(self.queue.try_send(Change::Create { stored, answer }).is_ok());
+            let addition = addition(StoredKey { key, digest });
+            assert!(self.queue.try_send(Change::Add(Box::new(addition), answer)).is_ok());
             answered
         }
 
-        fn create_new(&self, n: u64) -> oneshot::Receiver<Result<(), StoreError>> {
+        fn create_new(&self, n: u64) -> oneshot::Receiver<Result<Added, StoreError>> {
             let key = key(1, n);
             self.create(key.clone(), digest(&key))
         }
@@ -252,7 +328,7 @@ mod tests {
             let (answer, answered) = oneshot::channel();
             let ApiKey { workspace_id: workspace, id, .. } = key(1, n);
             let change = change::Change::Revoke(at.into());
-            let alter = Box::new(Alter { workspace, id, change });
+            let alter = Box::new(Alter { workspace, id, change, trace: trace(n) });
             assert!(self.queue.try_send(Change::Alter(alter, answer)).is_ok());
             answered
         }
@@ -384,7 +460,10 @@ mod tests {
         let unsealed = bench.seal(false);
         let after = bench.create_new(2);
         assert_eq!(std::array::from_fn::<_, 5, _>(|_| bench.step()), [1, 1, 2, 1, 1]);
-        for made in [before, sealed, unsealed, after] {
+        for made in [before, after] {
+            made.blocking_recv().unwrap().unwrap();
+        }
+        for made in [sealed, unsealed] {
             made.blocking_recv().unwrap().unwrap();
         }
         for answer in refused {

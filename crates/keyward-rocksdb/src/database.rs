@@ -1,5 +1,8 @@
 //! The open database: every read and write of it.
 
+mod events;
+mod once;
+
 use std::path::Path;
 
 use keyward_core::id::{KeyId, WorkspaceId};
@@ -23,8 +26,9 @@ pub struct Database {
     from_memory: ReadOptions,
     from_disk: ReadOptions,
     synced: WriteOptions,
-    /// Let go of after the fields above, when the files are closed.
-    _directory: Directory,
+    /// Let go of after the fields above, when the files are closed. None where another process may have
+    /// it, and this one only reads.
+    _directory: Option<Directory>,
 }
 
 impl Database {
@@ -58,16 +62,27 @@ impl Database {
         directory: Directory,
         block_cache_bytes: usize,
     ) -> Result<Self, rocksdb::Error> {
-        let cache = Cache::new_lru_cache(block_cache_bytes);
-        let family = |name| ColumnFamilyDescriptor::new(name, family_options(&cache));
-        let families = ["default", KEYS, DIGESTS, IDS].map(family);
-        Ok(Self {
-            db: DB::open_cf_descriptors(options, directory.path(), families)?,
+        let families = families(&Cache::new_lru_cache(block_cache_bytes));
+        let db = DB::open_cf_descriptors(options, directory.path(), families)?;
+        Ok(Self::new(db, Some(directory)))
+    }
+
+    /// Opens the database in `dir` as it is now, beside a process that may be changing it. What that
+    /// one changes later is not seen.
+    pub fn open_to_read(dir: &Path, block_cache_bytes: usize) -> Result<Self, rocksdb::Error> {
+        let families = families(&Cache::new_lru_cache(block_cache_bytes));
+        let db = DB::open_cf_descriptors_read_only(&options(), dir, families, false)?;
+        Ok(Self::new(db, None))
+    }
+
+    fn new(db: DB, directory: Option<Directory>) -> Self {
+        Self {
+            db,
             from_memory: read_options(Reach::Memory),
             from_disk: read_options(Reach::Disk),
             synced: synced(),
             _directory: directory,
-        })
+        }
     }
 
     /// The record with this digest: two point reads.
@@ -252,6 +267,14 @@ impl Database {
         Ok(self.db.get_pinned_cf_opt(self.family(family)?, key, options)?)
     }
 
+    fn default_value(
+        &self,
+        key: &[u8],
+        reach: Reach,
+    ) -> Result<Option<DBPinnableSlice<'_>>, ReadError> {
+        Ok(self.db.get_pinned_opt(key, self.options(reach))?)
+    }
+
     fn options(&self, reach: Reach) -> &ReadOptions {
         match reach {
             Reach::Memory => &self.from_memory,
@@ -263,6 +286,12 @@ impl Database {
         let missing = || ReadError::Failed(unavailable("a column family is missing"));
         self.db.cf_handle(name).ok_or_else(missing)
     }
+}
+
+/// The column families, which share `cache`.
+fn families(cache: &Cache) -> [ColumnFamilyDescriptor; 4] {
+    let family = |name| ColumnFamilyDescriptor::new(name, family_options(cache));
+    ["default", KEYS, DIGESTS, IDS].map(family)
 }
 
 /// Removes the database in `dir`.
@@ -299,13 +328,7 @@ pub mod tests {
         let directory = claim(dir);
         let names = ["default", KEYS, DIGESTS, IDS];
         let db = DB::open_cf_for_read_only(&options(), dir.path(), names, false).unwrap();
-        Database {
-            db,
-            from_memory: read_options(Reach::Memory),
-            from_disk: read_options(Reach::Disk),
-            synced: synced(),
-            _directory: directory,
-        }
+        Database::new(db, Some(directory))
     }
 
     /// Adds the `n`th key of workspace 1.

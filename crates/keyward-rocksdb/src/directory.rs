@@ -20,9 +20,9 @@ const LOCK: &str = "keyward.lock";
 const UNFINISHED: &str = "keyward.unfinished";
 /// The file that RocksDB makes last, when its first manifest is whole.
 const CURRENT: &str = "CURRENT";
-/// What may stand in a directory before there is a database: our own two files, the secret that
-/// caller tokens are signed with, and what a file system puts into its root.
-const NOT_FOREIGN: [&str; 4] = [LOCK, UNFINISHED, "token.secret", "lost+found"];
+/// What may stand in a directory before there is a database: our own two files, the secrets that
+/// caller tokens and the audit trail are signed with, and what a file system puts into its root.
+const NOT_FOREIGN: [&str; 5] = [LOCK, UNFINISHED, "token.secret", "audit.key", "lost+found"];
 
 /// What a directory holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,9 +7,15 @@
 //! | `ids` | id of a key (16) | version (1) ‖ place (40) |
 //! | `default` | the text `format` | format of the directory, 32 bits, big-endian |
 //! | `default` | the text `sealed` | empty; it is there as long as the store is sealed |
+//! | `default` | `event/` ‖ workspace (16) ‖ age (8) ‖ id (16) | an event of the audit trail, see [`crate::codec::events`] |
+//! | `default` | `unsealed/` ‖ time (8) ‖ id (16) | workspace (16) of an event that is signed and not sealed |
+//! | `default` | `chain/` ‖ workspace (16) ‖ number (8) | age (8) ‖ id (16) of the event that is sealed there |
+//! | `default` | `head/` ‖ workspace (16) | number (8) ‖ hash (32) of the newest link |
+//! | `default` | `once/` ‖ name of a request (32) | version (1) ‖ its content (32) ‖ place (40) of what it made |
+//! | `default` | `made/` ‖ time (8) ‖ name of a request (32) | empty; finds those that are over |
 //!
-//! The age is the time of creation in microseconds, turned round so that the bytes ascend as the
-//! time descends. A workspace is therefore one stretch of `keys` that reads from its newest record
+//! A time is in microseconds, with its sign turned round so that bytes ascend as it does; an age is a
+//! time turned round whole, so that the bytes ascend as the time descends. A workspace is therefore one stretch of `keys` that reads from its newest record
 //! to its oldest, equal times by ascending id, which is the order of the list.
 //!
 //! A record never moves: its workspace, its time of creation and its id are settled for life. The
@@ -18,13 +24,14 @@
 //! Beside the files of RocksDB the directory holds `keyward.lock`, which the process that uses it
 //! keeps locked, and until it has been made, `keyward.unfinished`; see [`crate::directory`].
 
+use keyward_core::audit::EventPosition;
 use keyward_core::clock::Timestamp;
-use keyward_core::id::{KeyId, WorkspaceId};
+use keyward_core::id::{EventId, KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::store::ListPosition;
 
 /// The format that this program reads and writes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// Where the format of the directory stands, in the default column family.
 pub const FORMAT_KEY: &[u8] = b"format";
 
@@ -91,6 +98,56 @@ impl Place {
     fn part<const N: usize>(&self, at: usize) -> [u8; N] {
         std::array::from_fn(|n| self.0[at + n])
     }
+}
+
+/// What begins the keys of the default column family, one for each kind of entry.
+pub const EVENT: &[u8] = b"event/";
+pub const UNSEALED: &[u8] = b"unsealed/";
+pub const CHAIN: &[u8] = b"chain/";
+pub const HEAD: &[u8] = b"head/";
+pub const ONCE: &[u8] = b"once/";
+pub const MADE: &[u8] = b"made/";
+
+/// Bytes of what follows [`EVENT`] and the workspace, and of what follows [`UNSEALED`].
+pub const POSITION_LEN: usize = 24;
+
+/// Where an event stands among those of its workspace.
+pub fn event_position(position: EventPosition) -> [u8; POSITION_LEN] {
+    joined(age(position.at), position.id)
+}
+
+/// Where an event stands among those that are not sealed.
+pub fn unsealed_position(position: EventPosition) -> [u8; POSITION_LEN] {
+    joined(time(position.at), position.id)
+}
+
+/// The position that these bytes of the key of an event that is not sealed are; `None` where they cannot
+/// have been one.
+pub fn read_unsealed_position(bytes: [u8; POSITION_LEN]) -> Option<EventPosition> {
+    let (time, id) = bytes.split_first_chunk::<8>()?;
+    let at = Timestamp::from_micros((u64::from_be_bytes(*time) ^ SIGN).cast_signed())?;
+    Some(EventPosition { at, id: EventId::from_bytes(id.try_into().ok()?) })
+}
+
+fn joined(time: [u8; 8], id: EventId) -> [u8; POSITION_LEN] {
+    let mut bytes = [0; POSITION_LEN];
+    bytes[..8].copy_from_slice(&time);
+    bytes[8..].copy_from_slice(id.as_bytes());
+    bytes
+}
+
+/// A time in the bytes of a key.
+pub fn time(at: Timestamp) -> [u8; 8] {
+    (at.as_micros().cast_unsigned() ^ SIGN).to_be_bytes()
+}
+
+/// The keys that begin with `prefix`, those behind `prefix ‖ after`: from the first byte string up
+/// to, but without, the second. No kind of entry ends in the last byte there is.
+pub fn kind(prefix: &[u8], after: Option<&[u8]>) -> (Vec<u8>, Vec<u8>) {
+    let lower = after.map_or_else(|| prefix.to_vec(), |after| next(&[prefix, after].concat()));
+    // Longer than any key of the kind, and not less than any.
+    let upper = [prefix, &[0xff; PLACE_LEN + 1]].concat();
+    (lower, upper)
 }
 
 /// Flipping the sign bit lets negative times sort before positive ones; turning all bits round

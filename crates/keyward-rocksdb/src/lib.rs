@@ -35,12 +35,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use keyward_core::audit::{AuditLog, Event, EventPosition, Link, NewLink, Recorded, Trace};
 use keyward_core::change::Change as KeyChange;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
 use keyward_core::store::{
-    ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, StoreError, StoredKey,
+    Added, Addition, ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, StoreError,
+    StoredKey,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -116,6 +118,28 @@ impl RocksStore {
         })
     }
 
+    /// Opens the store in `dir` as it is now, also while another process uses it. What that one changes
+    /// later is not seen, and every change here is [`StoreError::Unavailable`].
+    ///
+    /// This reads the disk: it is not for an async thread.
+    ///
+    /// # Errors
+    ///
+    /// When there is no store, or one of a later version, or it is damaged.
+    pub fn open_to_read(dir: &Path, settings: Settings) -> Result<Self, OpenError> {
+        let database = opening::open_to_read(dir, settings.block_cache_bytes)?;
+        // Nobody takes changes, and nobody else has to let go of anything.
+        let ((changes, _), (done, finished), (_, released)) =
+            (mpsc::channel(1), oneshot::channel(), oneshot::channel());
+        let _ = done.send(Ok(()));
+        let (database, failed) = (Arc::new(database), Arc::new(AtomicBool::new(true)));
+        let open = Open { database, changes, failed, finished, released };
+        Ok(Self {
+            open: RwLock::new(Some(open)),
+            disk_reads: Arc::new(Semaphore::new(settings.disk_reads.max(1))),
+        })
+    }
+
     /// Reads where the caller is if memory suffices, and else on a thread that may wait.
     async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
     where
@@ -169,9 +193,13 @@ impl KeyStore for RocksStore {
         None
     }
 
-    async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
-        let stored = Box::new(StoredKey { key: key.clone(), digest: *digest });
-        self.commit(|answer| Change::Create { stored, answer }).await
+    fn audit(&self) -> &dyn AuditLog {
+        self
+    }
+
+    async fn add(&self, addition: Addition) -> Result<Added, StoreError> {
+        let addition = Box::new(addition);
+        self.commit(|answer| Change::Add(addition, answer)).await
     }
 
     async fn get(
@@ -213,8 +241,10 @@ impl KeyStore for RocksStore {
         workspace: WorkspaceId,
         id: KeyId,
         change: &KeyChange,
+        trace: &Trace,
     ) -> Result<Option<Changed>, StoreError> {
-        let alter = Box::new(Alter { workspace, id, change: change.clone() });
+        let (change, trace) = (change.clone(), trace.clone());
+        let alter = Box::new(Alter { workspace, id, change, trace });
         self.commit(|answer| Change::Alter(alter, answer)).await
     }
 
@@ -255,15 +285,74 @@ impl KeyStore for RocksStore {
     }
 }
 
+#[async_trait]
+impl AuditLog for RocksStore {
+    async fn events(
+        &self,
+        workspace: WorkspaceId,
+        after: Option<EventPosition>,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        self.read(move |database, reach| database.events(workspace, after, limit, reach)).await
+    }
+
+    async fn chain(
+        &self,
+        workspace: WorkspaceId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        self.read(move |database, reach| database.chain(workspace, after, limit, reach)).await
+    }
+
+    async fn unsealed(
+        &self,
+        after: Option<EventPosition>,
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.read(move |database, reach| database.unsealed(after, limit, reach)).await
+    }
+
+    async fn heads(&self, workspaces: &[WorkspaceId]) -> Result<Vec<Option<Link>>, StoreError> {
+        let workspaces = workspaces.to_vec();
+        self.read(move |database, reach| {
+            workspaces.iter().map(|workspace| database.head(*workspace, reach)).collect()
+        })
+        .await
+    }
+
+    async fn workspaces(
+        &self,
+        after: Option<WorkspaceId>,
+        limit: usize,
+    ) -> Result<Vec<WorkspaceId>, StoreError> {
+        self.read(move |database, reach| database.event_workspaces(after, limit, reach)).await
+    }
+
+    async fn link(&self, links: &[NewLink]) -> Result<bool, StoreError> {
+        let links = links.to_vec();
+        self.commit(|answer| Change::Link { links, answer }).await
+    }
+
+    async fn import_events(&self, events: &[Recorded]) -> Result<(), StoreError> {
+        let events = events.to_vec();
+        self.commit(|answer| Change::Events { events, answer }).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::testing::{digest, key};
+    use crate::testing::{addition, digest, key};
 
     fn open(dir: &TempDir) -> RocksStore {
         RocksStore::open(dir.path(), Settings::default()).unwrap()
+    }
+
+    fn new(key: &ApiKey) -> Addition {
+        addition(StoredKey { digest: digest(key), key: key.clone() })
     }
 
     /// Puts another queue in the place of the committer's, which ends.
@@ -276,9 +365,9 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let store = open(&dir);
         let key = key(1, 1);
-        store.create(&key, &digest(&key)).await.unwrap();
+        store.add(new(&key)).await.unwrap();
         redirect(&store, mpsc::channel(1).0);
-        let outcomes = [store.create(&key, &digest(&key)).await, store.ready().await];
+        let outcomes = [store.add(new(&key)).await.map(drop), store.ready().await];
         for outcome in outcomes {
             assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
         }
@@ -292,10 +381,8 @@ mod tests {
         let store = open(&dir);
         let (queue, mut taken) = mpsc::channel(1);
         redirect(&store, queue);
-        let key = key(1, 1);
         let lose = async { drop(taken.recv().await) };
-        let digest = digest(&key);
-        let (outcome, ()) = tokio::join!(store.create(&key, &digest), lose);
+        let (outcome, ()) = tokio::join!(store.add(new(&key(1, 1))), lose);
         assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
         store.close().await.unwrap();
     }
@@ -306,12 +393,10 @@ mod tests {
         let store = open(&dir);
         let (queue, _full) = mpsc::channel(1);
         let (answer, _) = oneshot::channel();
-        let (one, other) = (key(1, 1), key(1, 2));
-        let stored = Box::new(StoredKey { digest: digest(&one), key: one });
-        assert!(queue.try_send(Change::Create { stored, answer }).is_ok());
+        assert!(queue.try_send(Change::Add(Box::new(new(&key(1, 1))), answer)).is_ok());
         redirect(&store, queue);
         let before = tokio::time::Instant::now();
-        let outcome = store.create(&other, &digest(&other)).await;
+        let outcome = store.add(new(&key(1, 2))).await;
         assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
         assert_eq!(before.elapsed(), QUEUE_WAIT);
         store.close().await.unwrap();

@@ -35,6 +35,14 @@ pub fn open(
     Ok((database, released))
 }
 
+/// Opens the database in `dir` as it is now, beside a process that may be changing it.
+pub fn open_to_read(dir: &Path, block_cache_bytes: usize) -> Result<Database, OpenError> {
+    let found = survey(dir).map_err(|error| OpenError::from_rocksdb(dir, error))?;
+    known(dir, found.format)?;
+    Database::open_to_read(dir, block_cache_bytes)
+        .map_err(|error| OpenError::from_rocksdb(dir, error))
+}
+
 fn make(directory: Directory, dir: &Path, block_cache_bytes: usize) -> Result<Database, OpenError> {
     directory.close_to_others()?;
     directory::begin(dir).map_err(|error| OpenError::from_io(dir, error))?;
@@ -60,16 +68,21 @@ fn inspect(dir: &Path) -> Result<u32, OpenError> {
         found = survey(dir);
     }
     let found = found.map_err(|error| OpenError::from_rocksdb(dir, error))?;
-    let Some(format) = found.format else {
-        return Err(OpenError::new(dir, Fault::Foreign));
-    };
-    let format = match format.try_into().map(u32::from_be_bytes) {
-        Ok(format @ 1..=FORMAT) => format,
-        Ok(format) if format > FORMAT => return Err(OpenError::new(dir, Fault::Newer(format))),
-        _ => return Err(OpenError::new(dir, Fault::Damaged)),
-    };
+    let format = known(dir, found.format)?;
     wal::inspect(dir, found.oldest_log).map_err(damaged)?;
     Ok(format)
+}
+
+/// The format that stands in a database, which must be one that this program knows.
+fn known(dir: &Path, format: Option<Vec<u8>>) -> Result<u32, OpenError> {
+    let Some(format) = format else {
+        return Err(OpenError::new(dir, Fault::Foreign));
+    };
+    match format.try_into().map(u32::from_be_bytes) {
+        Ok(format @ 1..=FORMAT) => Ok(format),
+        Ok(format) if format > FORMAT => Err(OpenError::new(dir, Fault::Newer(format))),
+        _ => Err(OpenError::new(dir, Fault::Damaged)),
+    }
 }
 
 /// What is known of a database without opening it for changes.

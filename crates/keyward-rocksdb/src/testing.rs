@@ -1,12 +1,13 @@
 //! Records for the tests of this crate.
 
+use keyward_core::audit::{Origin, Trace};
 use keyward_core::clock::Timestamp;
 use keyward_core::details::{Description, Details, Metadata, Reason, Revocation};
 use keyward_core::id::{AccountId, KeyId, WorkspaceId};
 use keyward_core::key::{ApiKey, KeyName, Status};
 use keyward_core::scope::{Scope, Scopes};
 use keyward_core::secret::{KeyDigest, KeyPrefix};
-use keyward_core::store::{ListPosition, StoredKey};
+use keyward_core::store::{Addition, ListPosition, StoredKey};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -27,6 +28,18 @@ pub fn key(workspace: u128, n: u64) -> ApiKey {
         named_scopes: None,
         details: Details::default(),
     }
+}
+
+/// What the `n`th event is made of.
+pub fn trace(n: u64) -> Trace {
+    let (id, at) = (Uuid::from_u128(n.into()).into(), key(1, n).created_at);
+    Trace { id, at, account: None, credential: None, origin: Origin::default(), key: None }
+}
+
+/// The addition of a record.
+pub fn addition(stored: StoredKey) -> Addition {
+    let trace = Trace { id: stored.key.id.as_uuid().into(), ..trace(0) };
+    Addition { stored, trace, once: None }
 }
 
 /// The digest of that key: as evenly distributed as a real one.

@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use keyward_core::secret::KeyFormat;
 use zeroize::Zeroizing;
 
+use crate::command::audit::{AuditAction, AuditOptions};
 use crate::command::check::CheckOptions;
 use crate::command::completions::CompletionsOptions;
 use crate::command::copy::CopyOptions;
@@ -46,6 +47,9 @@ pub enum Command {
     Window(WindowAction),
     /// Create, show, change, rotate, revoke and verify keys: the API of a server, from a shell.
     Keys(Box<KeysOptions>),
+    /// Show what was done to keys, and verify that nobody tampered with the record of it.
+    #[command(subcommand)]
+    Audit(Box<AuditAction>),
     /// Say whether a key is well formed, without asking anybody.
     Check(CheckOptions),
     /// Print what makes a shell complete commands and flags.
@@ -87,6 +91,9 @@ pub struct ServeOptions {
 
     #[command(flatten)]
     pub callers: CallerOptions,
+
+    #[command(flatten)]
+    pub audit: AuditOptions,
 
     #[command(flatten)]
     pub limits: LimitOptions,

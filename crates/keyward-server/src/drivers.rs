@@ -19,18 +19,35 @@ struct Driver {
     scheme: &'static str,
     /// Opens the storage at this URL.
     open: for<'a> fn(&'a Url, &'a DatabaseOptions) -> Opening<'a>,
+    /// Opens it to read, beside whoever uses it.
+    open_to_read: for<'a> fn(&'a Url, &'a DatabaseOptions) -> Opening<'a>,
     /// The directory of its own in which a secret can be kept, where it has one.
     directory: fn(&str) -> Option<PathBuf>,
 }
 
 const DRIVERS: &[Driver] = &[
     #[cfg(feature = "rocksdb")]
-    Driver { scheme: "rocksdb", open: open_rocksdb, directory: |place| Some(place.into()) },
+    Driver {
+        scheme: "rocksdb",
+        open: open_rocksdb,
+        open_to_read: open_rocksdb_to_read,
+        directory: |place| Some(place.into()),
+    },
     #[cfg(feature = "postgres")]
-    Driver { scheme: "postgres", open: open_postgres, directory: |_| None },
+    Driver {
+        scheme: "postgres",
+        open: open_postgres,
+        open_to_read: open_postgres,
+        directory: |_| None,
+    },
     #[cfg(feature = "postgres")]
-    Driver { scheme: "postgresql", open: open_postgres, directory: |_| None },
-    Driver { scheme: "memory", open: open_memory, directory: |_| None },
+    Driver {
+        scheme: "postgresql",
+        open: open_postgres,
+        open_to_read: open_postgres,
+        directory: |_| None,
+    },
+    Driver { scheme: "memory", open: open_memory, open_to_read: open_memory, directory: |_| None },
 ];
 
 /// A URL in two parts: what stands before `://`, and what follows it.
@@ -90,6 +107,14 @@ impl Storage {
         (self.driver.open)(&self.url, options).await
     }
 
+    /// Opens the storage to read it, also while a server uses it.
+    pub async fn open_to_read(
+        &self,
+        options: &DatabaseOptions,
+    ) -> anyhow::Result<Arc<dyn KeyStore>> {
+        (self.driver.open_to_read)(&self.url, options).await
+    }
+
     /// The storage's own directory, where it has one.
     pub fn directory(&self) -> Option<PathBuf> {
         (self.driver.directory)(&self.url.place)
@@ -102,6 +127,15 @@ fn open_rocksdb<'a>(url: &'a Url, _: &'a DatabaseOptions) -> Opening<'a> {
     Box::pin(async {
         ensure!(!url.place.is_empty(), "rocksdb:// needs a directory, such as rocksdb://data");
         let open = || RocksStore::open(url.place.as_ref(), Settings::default());
+        Ok(Arc::new(tokio::task::block_in_place(open)?) as _)
+    })
+}
+
+#[cfg(feature = "rocksdb")]
+fn open_rocksdb_to_read<'a>(url: &'a Url, _: &'a DatabaseOptions) -> Opening<'a> {
+    use keyward_rocksdb::{RocksStore, Settings};
+    Box::pin(async {
+        let open = || RocksStore::open_to_read(url.place.as_ref(), Settings::default());
         Ok(Arc::new(tokio::task::block_in_place(open)?) as _)
     })
 }

@@ -5,6 +5,7 @@ mod config;
 mod drivers;
 mod http;
 mod poll;
+mod seal;
 mod serve;
 mod timer;
 mod token;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Command::Copy(options) => command::copy::run(&options),
         Command::Window(action) => command::window::run(&action),
         Command::Keys(options) => command::keys::run(&options),
+        Command::Audit(action) => command::audit::run(&action),
         Command::Check(options) => command::check::run(&options),
         Command::Completions(options) => command::completions::run(&options),
     };

@@ -9,7 +9,7 @@ use std::task::{Context, Waker};
 use keyward_core::key::{ApiKey, Status};
 use keyward_core::store::{KeyStore, StoreError};
 
-use crate::records::{MORNING, Revoking as _, Sample, at, list_all, sample, workspace};
+use crate::records::{Calls as _, MORNING, Sample, at, list_all, sample, workspace};
 
 const ROUNDS: usize = 60;
 

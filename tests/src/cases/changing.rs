@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use keyward_core::audit::Origin;
 use keyward_core::caller::{Authorised, Caller, Credential};
 use keyward_core::change::{Change, Edit, Outcome, Refused, Rotation};
 use keyward_core::details::{Description, Details, ExpiryPolicy, Metadata, Reason, Revocation};
@@ -13,7 +14,7 @@ use keyward_core::store::{Changed, Filter, KeyStore, StoreError, StoredKey, Uniq
 use tokio::task::JoinSet;
 
 use crate::records::{
-    MORNING, Sample, at, create_all, id, in_id_order, list_all, sample, samples, scan_all,
+    MORNING, Sample, at, create_all, id, in_id_order, list_all, sample, samples, scan_all, trace,
     workspace,
 };
 
@@ -121,7 +122,8 @@ pub async fn a_rotation_to_a_taken_id_or_digest_changes_nothing(store: Arc<dyn K
     ];
     for (rotation, unique) in taken {
         let rotate = Change::Rotate(Box::new(rotation));
-        let outcome = store.change(one.key.workspace_id, one.key.id, &rotate).await;
+        let outcome =
+            store.change(one.key.workspace_id, one.key.id, &rotate, &trace(at(NOON))).await;
         let Err(StoreError::Conflict(shared)) = outcome else { panic!("{outcome:?}") };
         assert_eq!(shared, unique);
         assert_eq!(scan_all(&*store, 10).await, in_id_order(&[one.clone(), other.clone()]));
@@ -132,8 +134,14 @@ pub async fn a_workspace_does_not_change_the_record_of_another(store: Arc<dyn Ke
     let one = sample(workspace());
     one.create(&*store).await;
     for wrong in [Change::Edit(Box::new(rename())), rotation(&one, Duration::ZERO)] {
-        assert_eq!(store.change(workspace(), one.key.id, &wrong).await.unwrap(), None);
-        assert_eq!(store.change(one.key.workspace_id, id(404), &wrong).await.unwrap(), None);
+        assert_eq!(
+            store.change(workspace(), one.key.id, &wrong, &trace(at(NOON))).await.unwrap(),
+            None
+        );
+        assert_eq!(
+            store.change(one.key.workspace_id, id(404), &wrong, &trace(at(NOON))).await.unwrap(),
+            None
+        );
     }
     assert_eq!(scan_all(&*store, 10).await, in_id_order(&[one]));
 }
@@ -204,7 +212,7 @@ pub async fn a_filter_lets_through_what_it_says(store: Arc<dyn KeyStore>) {
 }
 
 /// An edit that changes nothing yet, by somebody who may do anything.
-fn edit() -> Edit {
+pub fn edit() -> Edit {
     Edit::new(caller(workspace()), at(NOON))
 }
 
@@ -227,7 +235,7 @@ fn rename() -> Edit {
 }
 
 /// A rotation of the key of `one` by somebody who may.
-fn rotation(one: &Sample, grace: Duration) -> Change {
+pub fn rotation(one: &Sample, grace: Duration) -> Change {
     let new = sample(one.key.workspace_id);
     Change::Rotate(Box::new(Rotation {
         at: at(NOON),
@@ -247,6 +255,7 @@ fn caller(workspace: WorkspaceId) -> Authorised {
         scopes: Scopes::from_claim("api_keys:read api_keys:write"),
         credential: Credential::Token,
         expires_at: None,
+        origin: Origin::default(),
     };
     caller.authorise(workspace, Permission::Write).expect("the caller has the scope")
 }
@@ -257,7 +266,8 @@ fn of(sample: &Sample, key: &ApiKey, outcome: Outcome) -> Changed {
 }
 
 async fn change(store: &dyn KeyStore, sample: &Sample, change: Change) -> Changed {
-    let outcome = store.change(sample.key.workspace_id, sample.key.id, &change).await;
+    let outcome =
+        store.change(sample.key.workspace_id, sample.key.id, &change, &trace(at(NOON))).await;
     outcome.unwrap().expect("the record is there")
 }
 

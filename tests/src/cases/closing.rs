@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keyward_core::store::{Filter, KeyStore, StoreError};
 
-use crate::records::{Revoking as _, at, sample, workspace};
+use crate::records::{Calls as _, at, sample, workspace};
 
 pub async fn an_open_store_is_ready(store: Arc<dyn KeyStore>) {
     store.ready().await.unwrap();

@@ -8,7 +8,7 @@ use keyward_core::store::{KeyStore, StoreError, Unique};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::records::{self, Revoking as _, Sample, at, list_all, sample, workspace};
+use crate::records::{self, Calls as _, Sample, at, list_all, sample, workspace};
 
 pub async fn a_created_record_is_found_by_its_id_and_by_its_digest(store: Arc<dyn KeyStore>) {
     let sample = sample(workspace());

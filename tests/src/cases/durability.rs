@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::drivers::Driver;
 use crate::records::{
-    MORNING, Revoking as _, Sample, at, create_all, in_list_order, list_all, sample, samples,
+    Calls as _, MORNING, Sample, at, create_all, in_list_order, list_all, sample, samples,
     scan_all, workspace,
 };
 

@@ -9,7 +9,7 @@ use keyward_core::secret::KeyDigest;
 use keyward_core::store::{ChangeFeed, KeyStore, Mark, News, StoredKey};
 use tokio::task::JoinSet;
 
-use crate::records::{MORNING, Revoking as _, Sample, at, sample, samples, workspace};
+use crate::records::{Calls as _, MORNING, Sample, at, sample, samples, workspace};
 
 pub async fn a_feed_is_there_or_not_and_stays_so(store: Arc<dyn KeyStore>) {
     let shared = store.feed().is_some();

@@ -9,7 +9,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use crate::records::{
-    MORNING, Revoking as _, Sample, at, create_all, in_id_order, in_list_order, list_all, sample,
+    Calls as _, MORNING, Sample, at, create_all, in_id_order, in_list_order, list_all, sample,
     samples, scan_all, workspace,
 };
 use crate::service::{Answer, Service};

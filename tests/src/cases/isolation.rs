@@ -7,7 +7,7 @@ use keyward_core::id::WorkspaceId;
 use keyward_core::store::KeyStore;
 
 use crate::records::{
-    Revoking as _, at, create_all, id, in_list_order, list_all, sample, samples, workspace,
+    Calls as _, at, create_all, id, in_list_order, list_all, sample, samples, workspace,
 };
 
 pub async fn a_workspace_does_not_get_the_record_of_another(store: Arc<dyn KeyStore>) {

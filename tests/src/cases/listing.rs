@@ -7,8 +7,8 @@ use keyward_core::store::{Filter, KeyStore};
 
 use super::values::EARLIEST;
 use crate::records::{
-    MORNING, Revoking as _, Sample, at, create_all, id, in_list_order, list_all, sample_at,
-    samples, workspace,
+    Calls as _, MORNING, Sample, at, create_all, id, in_list_order, list_all, sample_at, samples,
+    workspace,
 };
 
 pub async fn the_list_is_newest_first(store: Arc<dyn KeyStore>) {

@@ -8,6 +8,7 @@
 //! To put a driver on the list, implement [`Driver`](crate::drivers::Driver) for it and add a module
 //! to `tests/conformance.rs`. To add a case, write the function and put its name on a list below.
 
+pub mod auditing;
 pub mod cancellation;
 pub mod changing;
 pub mod closing;
@@ -17,6 +18,7 @@ pub mod following;
 pub mod importing;
 pub mod isolation;
 pub mod listing;
+pub mod once;
 pub mod paging;
 pub mod revocation;
 pub mod scale;
@@ -31,6 +33,16 @@ pub mod verification;
 macro_rules! for_every_case {
     ($callback:ident, $driver:ty) => {
         $callback! { $driver;
+            auditing::every_change_writes_its_event,
+            auditing::what_changes_nothing_writes_no_event,
+            auditing::a_workspace_does_not_see_the_events_of_another,
+            auditing::every_page_size_gives_the_same_events,
+            auditing::sealed_events_are_a_chain_that_verifies,
+            auditing::racing_sealers_make_one_chain,
+            auditing::links_that_do_not_fit_are_refused_all_together,
+            auditing::events_of_another_store_come_with_their_links,
+            auditing::a_sealed_store_takes_no_links_and_no_events,
+            auditing::an_unsigned_event_is_in_no_chain,
             cancellation::a_cancelled_create_is_whole_or_absent,
             cancellation::a_cancelled_revocation_is_whole_or_absent,
             changing::every_field_that_changes_is_seen_on_every_way,
@@ -80,6 +92,11 @@ macro_rules! for_every_case {
             listing::an_empty_workspace_has_an_empty_list,
             listing::a_revoked_record_stays_in_its_place,
             listing::the_extremes_of_times_and_ids_are_listed_in_order,
+            once::a_request_that_is_sent_again_makes_no_second_record,
+            once::a_name_that_was_given_to_another_request_is_refused,
+            once::racing_requests_of_one_name_make_one_record,
+            once::a_request_is_forgotten_when_its_time_is_over,
+            once::a_request_that_made_nothing_is_not_remembered,
             paging::every_page_size_gives_the_same_list,
             paging::a_limit_of_zero_gives_nothing,
             paging::a_list_that_ends_with_a_page_ends_there,
@@ -137,6 +154,8 @@ macro_rules! for_every_case {
 macro_rules! for_every_durable_case {
     ($callback:ident, $driver:ty) => {
         $callback! { $driver;
+            auditing::reopening_keeps_events_and_their_links,
+            once::reopening_keeps_what_a_request_has_made,
             durability::reopening_keeps_everything,
             durability::reopening_keeps_what_is_taken,
             durability::a_revoked_record_stays_revoked_over_many_reopenings,

@@ -9,8 +9,7 @@ use keyward_core::key::{ApiKey, Status};
 use keyward_core::store::{Filter, KeyStore, ListPosition};
 
 use crate::records::{
-    MORNING, Revoking as _, at, create_all, id, in_list_order, list_all, sample_at, samples,
-    workspace,
+    Calls as _, MORNING, at, create_all, id, in_list_order, list_all, sample_at, samples, workspace,
 };
 
 pub async fn every_page_size_gives_the_same_list(store: Arc<dyn KeyStore>) {

@@ -8,9 +8,7 @@ use keyward_core::store::KeyStore;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::records::{
-    MORNING, Revoking as _, Sample, at, id, list_all, sample, samples, workspace,
-};
+use crate::records::{Calls as _, MORNING, Sample, at, id, list_all, sample, samples, workspace};
 
 /// A little after the samples were made.
 const NOON: i64 = MORNING + 9_000_000_001;

@@ -8,7 +8,7 @@ use keyward_core::id::KeyId;
 use keyward_core::store::{KeyStore, StoredKey};
 
 use crate::records::{
-    MORNING, Revoking as _, Sample, at, create_all, id, in_id_order, sample_at, samples, scan_all,
+    Calls as _, MORNING, Sample, at, create_all, id, in_id_order, sample_at, samples, scan_all,
     workspace,
 };
 

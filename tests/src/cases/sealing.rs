@@ -7,7 +7,7 @@ use keyward_core::store::{KeyStore, StoreError};
 use tokio::task::JoinSet;
 
 use crate::records::{
-    MORNING, Revoking as _, Sample, at, create_all, id, in_list_order, list_all, sample, samples,
+    Calls as _, MORNING, Sample, at, create_all, id, in_list_order, list_all, sample, samples,
     scan_all, workspace,
 };
 use crate::wait::eventually;

@@ -24,7 +24,8 @@ pub async fn a_revocation_that_failed_after_its_write_is_honoured(store: Arc<dyn
             store.fail_once(Call::Get, Moment::Before);
         }
         let outcome = service.revoke(&issued).await;
-        assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+        let unavailable = matches!(outcome, Err(KeysError::Store(StoreError::Unavailable(_))));
+        assert!(unavailable, "{outcome:?}");
         assert_eq!(service.verify(&issued.plain).await.unwrap(), REVOKED);
     }
 }
@@ -75,7 +76,7 @@ pub async fn a_fill_that_spans_a_failed_revocation_is_not_remembered(store: Arc<
 pub async fn a_create_that_failed_after_its_write_harms_nobody(store: Arc<dyn KeyStore>) {
     let (store, service) = faulty(store, 8).await;
     let first = service.create().await.unwrap();
-    store.fail_once(Call::Create, Moment::After);
+    store.fail_once(Call::Add, Moment::After);
     let outcome = service.create().await;
     assert!(matches!(outcome, Err(KeysError::Store(StoreError::Unavailable(_)))), "{outcome:?}");
 

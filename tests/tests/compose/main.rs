@@ -24,12 +24,15 @@ const CLIENTS: usize = 32;
 const A_WHILE: Duration = Duration::from_secs(3);
 
 /// Tests of the contract that a cluster behind nginx is not asked, with all whose names begin so.
-const NOT_ASKED: [&str; 14] = [
+const NOT_ASKED: [&str; 17] = [
     // They start servers with flags of their own, or look into their files.
     "identity_provider::",
     "prefixes::",
     "program::",
     "token_command::",
+    "audit::an_event_that_was_changed_in_the_database",
+    "audit::only_a_trusted_proxy",
+    "audit::the_command_verifies",
     "callers::a_secret_is_rotated",
     "keys_command::a_token_may_be_in_a_file_and_a_flag_names_the_server",
     "lifecycle::the_operator_bounds_the_life_of_keys",

@@ -1,11 +1,13 @@
 //! The wire contract, row by row, asked of the real binary. The driver is the one that
 //! `KEYWARD_TEST_DRIVER` names.
 
+mod audit;
 mod bodies;
 mod bulk;
 mod callers;
 mod documented;
 mod forward_auth;
+mod idempotency;
 mod identity_provider;
 mod key_callers;
 mod keys_command;

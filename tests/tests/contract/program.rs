@@ -33,7 +33,7 @@ async fn a_weak_secret_is_refused_and_not_shown() {
     let secret = || tokens::random_secret();
     let three = format!("{},{},{}", secret(), secret(), secret());
     let launch = Launch::new().without_secret().env("KEYWARD_TOKEN_SECRET", three);
-    assert_refuses(&launch.run().await, "token secrets");
+    assert_refuses(&launch.run().await, "at most 2 secrets");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use keyward_core::store::{KeyStore, StoredKey};
 use keyward_postgres::PostgresStore;
 use keyward_rocksdb::RocksStore;
 use keyward_tests::launch::{Ended, Launch, Process, Storage, begin_keyward};
-use keyward_tests::records::{Sample, sample, samples, scan_all, workspace};
+use keyward_tests::records::{Calls as _, Sample, sample, samples, scan_all, workspace};
 use keyward_tests::server::Server;
 use serde_json::Value;
 

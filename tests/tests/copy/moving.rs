@@ -2,7 +2,7 @@
 
 use keyward_core::key::Status;
 use keyward_tests::launch::{Launch, keyward};
-use keyward_tests::records::{MORNING, Revoking as _, at};
+use keyward_tests::records::{Calls as _, MORNING, at};
 
 use crate::fixture::{
     Done, begin_copy, copy, keys, open, put, records, serve_like, storages, takes_changes,

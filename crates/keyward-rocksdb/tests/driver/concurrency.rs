@@ -7,7 +7,7 @@ use keyward_core::store::{Filter, KeyStore as _, StoreError};
 use keyward_rocksdb::{RocksStore, Settings};
 use tokio::task::JoinSet;
 
-use crate::fixture::{Place, Revoking as _, at, digest, key, workspace};
+use crate::fixture::{Calls as _, Place, at, digest, key, workspace};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn racing_revocations_agree_on_one_time() {

@@ -6,7 +6,7 @@ use keyward_core::memory::MemoryStore;
 use keyward_core::store::{Filter, KeyStore, StoreError, StoredKey, Unique};
 use proptest::prelude::*;
 
-use crate::fixture::{Place, Revoking as _, at, digest, key, workspace};
+use crate::fixture::{Calls as _, Place, at, digest, key, workspace};
 
 #[tokio::test]
 async fn what_was_created_is_found_listed_and_got() {

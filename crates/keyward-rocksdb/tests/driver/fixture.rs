@@ -4,20 +4,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use keyward_core::audit::{Origin, Trace};
 use keyward_core::change::Change;
-use keyward_core::clock::Timestamp;
+use keyward_core::clock::{SystemEntropy, Timestamp};
 use keyward_core::details::Details;
-use keyward_core::id::{KeyId, WorkspaceId};
+use keyward_core::id::{EventId, KeyId, WorkspaceId};
 use keyward_core::key::{ApiKey, KeyName, Status};
 use keyward_core::secret::{KeyDigest, KeyPrefix};
-use keyward_core::store::{KeyStore, StoreError};
+use keyward_core::store::{Addition, KeyStore, StoreError, StoredKey};
 use keyward_rocksdb::{RocksStore, Settings};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// The change that most tests make.
+/// The calls that most tests make, with an event of which no more is said.
 #[async_trait]
-pub trait Revoking {
+pub trait Calls {
+    /// Adds the record.
+    async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError>;
+
     /// Revokes the record at that time, and returns it as it is then.
     async fn revoke(
         &self,
@@ -28,16 +32,29 @@ pub trait Revoking {
 }
 
 #[async_trait]
-impl<T: KeyStore + ?Sized> Revoking for T {
+impl<T: KeyStore + ?Sized> Calls for T {
+    async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
+        let stored = StoredKey { key: key.clone(), digest: *digest };
+        let addition = Addition { stored, trace: trace(key.created_at), once: None };
+        self.add(addition).await.map(drop)
+    }
+
     async fn revoke(
         &self,
         workspace: WorkspaceId,
         id: KeyId,
         at: Timestamp,
     ) -> Result<Option<ApiKey>, StoreError> {
-        let changed = self.change(workspace, id, &Change::Revoke(at.into())).await?;
+        let change = Change::Revoke(at.into());
+        let changed = self.change(workspace, id, &change, &trace(at)).await?;
         Ok(changed.map(|changed| changed.key))
     }
+}
+
+/// What an event is made of, of which no more than the time is said.
+pub fn trace(at: Timestamp) -> Trace {
+    let id = EventId::mint(at, &SystemEntropy).unwrap();
+    Trace { id, at, account: None, credential: None, origin: Origin::default(), key: None }
 }
 
 /// A directory for a store, removed in the end.

@@ -7,7 +7,7 @@ use keyward_core::store::{Filter, KeyStore as _};
 use keyward_rocksdb::Fault;
 use rocksdb::DB;
 
-use crate::fixture::{Place, digest, key, workspace};
+use crate::fixture::{Calls as _, Place, digest, key, workspace};
 
 fn mode(place: &Place) -> u32 {
     fs::metadata(place.dir()).unwrap().permissions().mode() & 0o777
@@ -97,13 +97,15 @@ async fn a_directory_of_an_earlier_format_is_opened_and_made_one_of_this() {
         let database = DB::open_cf_for_read_only(&options, place.dir(), families, false).unwrap();
         database.get("format").unwrap().unwrap()
     };
-    let earlier = DB::open_cf(&options, place.dir(), families).unwrap();
-    earlier.put("format", 1_u32.to_be_bytes()).unwrap();
-    drop(earlier);
-    let store = place.open();
-    assert_eq!(store.list(workspace(1), &Filter::ALL, None, 10).await.unwrap().len(), 3);
-    store.close().await.unwrap();
-    assert_eq!(format(), 2_u32.to_be_bytes());
+    for format_before in [1_u32, 2] {
+        let earlier = DB::open_cf(&options, place.dir(), families).unwrap();
+        earlier.put("format", format_before.to_be_bytes()).unwrap();
+        drop(earlier);
+        let store = place.open();
+        assert_eq!(store.list(workspace(1), &Filter::ALL, None, 10).await.unwrap().len(), 3);
+        store.close().await.unwrap();
+        assert_eq!(format(), 3_u32.to_be_bytes());
+    }
 }
 
 #[tokio::test]
@@ -112,12 +114,12 @@ async fn a_directory_of_a_later_format_is_refused() {
     let options = rocksdb::Options::default();
     let mut families = vec!["default", "keys", "digests", "ids"];
     let mut later = DB::open_cf(&options, place.dir(), &families).unwrap();
-    later.put("format", 3_u32.to_be_bytes()).unwrap();
+    later.put("format", 4_u32.to_be_bytes()).unwrap();
     later.create_cf("of later times", &options).unwrap();
     drop(later);
     let expected = format!(
-        "the data directory {} was written by a later version of Keyward, in format 3, and this one \
-         knows format 2",
+        "the data directory {} was written by a later version of Keyward, in format 4, and this one \
+         knows format 3",
         place.dir().display()
     );
     assert_eq!(place.refusal().to_string(), expected);

@@ -7,7 +7,7 @@ use keyward_core::key::{ApiKey, Status};
 use keyward_core::store::{Filter, KeyStore as _, StoreError};
 use keyward_rocksdb::Fault;
 
-use crate::fixture::{Place, Revoking as _, at, digest, key, workspace};
+use crate::fixture::{Calls as _, Place, at, digest, key, workspace};
 
 /// The files of a directory that end in `extension`, oldest first.
 fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use keyward_core::clock::{SystemClock, SystemEntropy};
 use keyward_core::details::ExpiryPolicy;
-use keyward_core::service::Keys;
+use keyward_core::service::{Keys, Rules};
 use keyward_core::store::KeyStore;
 use keyward_core::verify::{Bounds, Verifier};
 use tracing::Level;
@@ -17,11 +17,11 @@ use tracing_subscriber::prelude::*;
 
 use crate::config::{LogFormat, ServeOptions};
 use crate::drivers::Storage;
-use crate::http::{App, Front, Limits, Metrics};
-use crate::poll;
+use crate::http::{App, Front, Limits, Metrics, TrustedProxies};
 use crate::serve::{Listener, raise_file_limit, stop_signal};
 use crate::timer::SystemTimer;
 use crate::token::{self, Tokens};
+use crate::{poll, seal};
 
 /// How often histograms are folded.
 const METRICS_UPKEEP: Duration = Duration::from_secs(10);
@@ -67,13 +67,18 @@ async fn serve_from(
         Verifier::new(Arc::clone(&store), format.clone(), bounds, Arc::clone(&timer) as _);
     let verifier = Arc::new(verifier);
     let following = tokio::spawn(poll::follow(Arc::clone(&store), follower));
-    let policy =
+    let audit = options.audit.key.or_of(storage)?;
+    let sealing = audit.clone().map(|key| tokio::spawn(seal::run(Arc::clone(&store), key)));
+    if sealing.is_none() {
+        tracing::warn!("audit events are not signed: there is no --audit-key");
+    }
+    let expiry =
         ExpiryPolicy { longest: options.expiry.max_ttl, required: options.expiry.require_expiry };
     let keys = Keys::new(
         Arc::clone(&store),
         Arc::clone(&verifier),
         format.clone(),
-        policy,
+        Rules { expiry, audit },
         Arc::new(SystemClock),
         timer,
         Arc::new(SystemEntropy),
@@ -100,11 +105,15 @@ async fn serve_from(
     });
 
     let connections = raise_file_limit(options.limits.max_connections)?;
-    let front = Front::new(Arc::clone(&app), format.clone(), &SystemEntropy)?;
+    let proxies = TrustedProxies(options.audit.trusted_proxies.clone());
+    let front = Front::new(Arc::clone(&app), format.clone(), proxies, &SystemEntropy)?;
     say_ready(&listener, storage.name())?;
     let serving = listener.serve(Arc::new(front), &app, options.limits.header_timeout, connections);
     serving.until(stop).await;
     following.abort();
+    if let Some(sealing) = sealing {
+        sealing.abort();
+    }
     Ok(())
 }
 
@@ -124,7 +133,9 @@ fn token_options(options: &ServeOptions, storage: &Storage) -> anyhow::Result<to
     let secrets = match (callers.secret.secrets()?, storage.directory()) {
         (Some(secrets), _) => Some(secrets),
         (None, _) if callers.jwks.is_some() => None,
-        (None, Some(directory)) => Some(token::local_secret(&directory, &SystemEntropy)?),
+        (None, Some(directory)) => {
+            Some(token::local_secret(&directory, token::LocalSecret::TOKEN, &SystemEntropy)?)
+        }
         (None, None) => bail!(
             "{}:// keeps no secret of its own: give --token-secret, --token-secret-file or --jwks",
             storage.name()

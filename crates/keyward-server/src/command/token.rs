@@ -50,7 +50,7 @@ pub fn run(options: &TokenOptions) -> anyhow::Result<()> {
     let storage = options.storage.parse()?;
     let secrets = match (options.secret.secrets()?, storage.directory()) {
         (Some(secrets), _) => secrets,
-        (None, Some(directory)) => token::read_local_secret(&directory)?,
+        (None, Some(directory)) => token::read_local_secret(&directory, token::LocalSecret::TOKEN)?,
         (None, None) => bail!(
             "{}:// keeps no secret of its own: give --token-secret or --token-secret-file",
             storage.name()

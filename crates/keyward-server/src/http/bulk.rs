@@ -123,14 +123,14 @@ async fn revoke_presented(
     let read = body.read_json(&headers, call.body_limits()).await;
     let bytes = body.done(&headers, read).await?;
     let RevokePresented { keys: presented } = RevokePresented::read(&bytes)?;
-    let keys = Arc::clone(&call.keys);
+    let (keys, origin) = (Arc::clone(&call.keys), Arc::new(call.origin.clone()));
     let answered = Instant::now() + REPORT + call.barrier();
     let revoking = async move {
         // First of all, so that what is known is not told by who is refused.
         keys.can_change().await?;
         let each = stream::iter(presented).map(|presented| {
-            let keys = Arc::clone(&keys);
-            async move { keys.revoke_presented(&presented).await }
+            let (keys, origin) = (Arc::clone(&keys), Arc::clone(&origin));
+            async move { keys.revoke_presented(&presented, &origin).await }
         });
         // All of them, also when one fails: the others are not to stay good for its sake.
         let outcomes: Vec<_> = each.buffer_unordered(AT_ONCE).collect().await;

@@ -43,20 +43,21 @@ impl Call {
     pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         let credential = bearer(headers)?.ok_or_else(Problem::missing_credential)?;
         // A JWT has dots between its parts (RFC 7515, section 7.1), a key never has one.
-        if credential.contains('.') {
-            return self.in_time(self.tokens.authenticate(credential)).await?.map_err(|error| {
-                match error {
-                    TokenError::Invalid => Problem::invalid_credential(),
-                    TokenError::Unavailable => {
-                        Problem::unavailable("the identity provider's keys are not there")
-                    }
+        let caller = if credential.contains('.') {
+            let token = self.in_time(self.tokens.authenticate(credential)).await?;
+            token.map_err(|error| match error {
+                TokenError::Invalid => Problem::invalid_credential(),
+                TokenError::Unavailable => {
+                    Problem::unavailable("the identity provider's keys are not there")
                 }
-            });
-        }
-        match self.in_time(self.verifier.verify(credential)).await?? {
-            Verdict::Accepted(key) => Ok(Caller::from_key(&key)),
-            Verdict::Refused(_) => Err(Problem::invalid_credential()),
-        }
+            })?
+        } else {
+            match self.in_time(self.verifier.verify(credential)).await?? {
+                Verdict::Accepted(key) => Caller::from_key(&key),
+                Verdict::Refused(_) => return Err(Problem::invalid_credential()),
+            }
+        };
+        Ok(Caller { origin: self.origin.clone(), ..caller })
     }
 }
 

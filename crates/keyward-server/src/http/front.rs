@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
+use keyward_core::audit::Origin;
 use keyward_core::clock::{Entropy, EntropyError};
 use keyward_core::secret::KeyFormat;
 use keyward_core::store::BoxError;
@@ -18,6 +19,7 @@ use warp::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 use warp::hyper::body::Body;
 use warp::reply::Response;
 
+use super::origin::TrustedProxies;
 use super::problem::{Kind, Problem};
 use super::verify::FORWARD_AUTH;
 use super::{App, Named, answer, routes};
@@ -32,6 +34,7 @@ pub struct Front {
     routes: BoxedFilter<(Response,)>,
     ids: RequestIds,
     format: KeyFormat,
+    proxies: TrustedProxies,
 }
 
 impl Front {
@@ -43,10 +46,11 @@ impl Front {
     pub fn new(
         app: Arc<App>,
         format: KeyFormat,
+        proxies: TrustedProxies,
         entropy: &dyn Entropy,
     ) -> Result<Self, EntropyError> {
         let routes = routes(&app);
-        Ok(Self { app, routes, ids: RequestIds::new(entropy)?, format })
+        Ok(Self { app, routes, ids: RequestIds::new(entropy)?, format, proxies })
     }
 
     /// Answers one request from `peer`.
@@ -61,8 +65,10 @@ impl Front {
             answer(Err(Problem::new(Kind::HeadersTooLarge, detail)))
         } else {
             if !request.uri().path().starts_with(FORWARD_AUTH) {
-                // For what is still to be logged when the answer is on its way. An authentication
-                // never has any of that.
+                // For what is recorded of a change, and for what is still to be logged when the answer
+                // is on its way. An authentication never has any of that.
+                let origin = self.origin(peer, request.headers(), &id);
+                request.extensions_mut().insert(origin);
                 request.headers_mut().insert(X_REQUEST_ID, id.clone());
             }
             let routed = warp::service(self.routes.clone()).call(request);
@@ -88,6 +94,13 @@ impl Front {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_REQUEST_ID, id);
         response
+    }
+
+    /// Where the request came from. What a client says of itself is left out where it may hold a key.
+    fn origin(&self, peer: SocketAddr, headers: &HeaderMap, id: &HeaderValue) -> Origin {
+        let mut origin = self.proxies.origin(peer, headers, text(id));
+        origin.user_agent = origin.user_agent.filter(|it| !self.format.may_be_in(it));
+        origin
     }
 
     /// The client's own id where it is well formed and cannot be a key, else a new one.

@@ -10,19 +10,25 @@ use keyward_core::id::KeyId;
 use keyward_core::key::ApiKey;
 use keyward_core::scope::Permission;
 use keyward_core::secret::PlainKey;
+use keyward_core::service::{Created, Repeatable};
 use warp::filters::BoxedFilter;
+use warp::http::HeaderName;
 use warp::http::StatusCode;
 use warp::http::header::{HeaderMap, HeaderValue, LOCATION};
 use warp::reply::Response;
 use warp::{Filter, path};
 
 use super::body::{Body, body};
-use super::caller::workspace;
+use super::caller::{single, workspace};
 use super::list::list;
 use super::problem::{Kind, Problem};
 use super::requests::{CreateKey, EditKey, RotateKey};
-use super::wire::{KeyObject, Revoked, json};
+use super::wire::{KeyObject, Replayed, Revoked, json};
 use super::{App, Call, answer, call, json_answer, named, openapi, query};
+
+/// What a client names a request by that it may send again.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const MAX_IDEMPOTENCY_KEY: usize = 255;
 
 /// `/api/v1/workspaces/{id}/api-keys` and what is below it, and `/api/v1/api-keys/self`.
 pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
@@ -93,15 +99,24 @@ pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
 
 /// Create a new API key
 ///
-/// The raw key is in this answer and in no other. Store it: it cannot be had again.
+/// The raw key is in this answer and in no other. Store it: it cannot be had again. Where the answer
+/// may get lost, send an `Idempotency-Key`: the same request sent again then makes no second key, and
+/// names the one that there is.
 #[utoipa::path(
     post, path = "/api/v1/workspaces/{id}/api-keys", operation_id = "createApiKey", tag = "API keys",
-    params(("id" = uuid::Uuid, Path, description = "Workspace ID"), openapi::WorkspaceHeader),
+    params(
+        ("id" = uuid::Uuid, Path, description = "Workspace ID"),
+        openapi::WorkspaceHeader,
+        openapi::IdempotencyHeader,
+    ),
     request_body = CreateKey,
     responses(
         (status = 201, description = "The key, with its raw value", body = KeyObject,
             headers(("Location" = String, description = "The path of the key"))),
-        openapi::CreateProblems,
+        (status = 200, description = "The key that the same request made before, without its raw value",
+            body = Replayed,
+            headers(("Location" = String, description = "The path of the key"))),
+        openapi::OnceProblems,
     ),
     security(("token" = ["api_keys:write"]), ("api_key" = [])),
 )]
@@ -127,10 +142,19 @@ impl Call {
         body: &mut Body,
     ) -> Result<Response, Problem> {
         let caller = self.caller(headers).await?;
-        let caller = caller.authorise(workspace(id, headers)?, Permission::Write)?;
-        let new = CreateKey::read(&body.read_json(headers, self.body_limits()).await?)?;
-        let (key, plain) = self.in_time(self.keys.create(&caller, new)).await??;
-        revealed(&key, plain)
+        let workspace = workspace(id, headers)?;
+        let name = idempotency_key(headers)?;
+        let caller = caller.authorise(workspace, Permission::Write)?;
+        let bytes = body.read_json(headers, self.body_limits()).await?;
+        let new = CreateKey::read(&bytes)?;
+        let repeatable = name.map(|name| Repeatable { name, body: &bytes });
+        match self.in_time(self.keys.create(&caller, new, repeatable)).await?? {
+            Created::New(key, plain) => revealed(&key, plain),
+            Created::Before(key) => {
+                let replayed = Replayed { key: KeyObject::new(&key), detail: Replayed::DETAIL };
+                Ok(located(&key, json_answer(StatusCode::OK, json(&replayed)?)))
+            }
+        }
     }
 
     /// What `change` brings, made in a task of its own: a client that goes away, or the deadline, ends
@@ -157,12 +181,31 @@ impl Call {
 /// The answer that shows a new key, this once.
 fn revealed(key: &ApiKey, plain: PlainKey) -> Result<Response, Problem> {
     let secret = plain.reveal();
-    let mut response = json_answer(StatusCode::CREATED, json(&KeyObject::revealed(key, &secret))?);
+    let object = json(&KeyObject::revealed(key, &secret))?;
+    Ok(located(key, json_answer(StatusCode::CREATED, object)))
+}
+
+/// The answer with the path of the key.
+fn located(key: &ApiKey, mut response: Response) -> Response {
     let location = format!("/api/v1/workspaces/{}/api-keys/{}", key.workspace_id, key.id);
     if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(LOCATION, location);
     }
-    Ok(response)
+    response
+}
+
+/// The name that the client gives a request which it may send again.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let name = single(headers, &IDEMPOTENCY_KEY)?;
+    let good =
+        |it: &str| (1..=MAX_IDEMPOTENCY_KEY).contains(&it.len()) && !it.contains([' ', '\t']);
+    match name {
+        Some(name) if !good(name) => {
+            let why = "an Idempotency-Key has 1 to 255 characters of visible ASCII";
+            Err(Problem::invalid_request(why))
+        }
+        name => Ok(name),
+    }
 }
 
 fn key_id(segment: &str) -> Result<KeyId, Problem> {

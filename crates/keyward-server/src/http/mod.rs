@@ -4,6 +4,7 @@
 //! The order of judgement is that of its lines: route and method (the filter), then caller, then
 //! path ids and headers, then workspace and scope, then body, then the record.
 
+mod audit;
 mod body;
 mod bulk;
 mod caller;
@@ -15,6 +16,8 @@ mod list;
 mod metrics;
 mod openapi;
 mod ops;
+mod origin;
+mod paging;
 mod problem;
 mod requests;
 #[cfg(test)]
@@ -31,6 +34,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use keyward_core::audit::Origin;
 use keyward_core::service::Keys;
 use keyward_core::store::KeyStore;
 use keyward_core::verify::Verifier;
@@ -45,6 +49,7 @@ use warp::reply::{Reply as _, Response};
 use self::body::BodyLimits;
 pub use self::front::Front;
 pub use self::metrics::Metrics;
+pub use self::origin::TrustedProxies;
 use self::problem::{Kind, Problem};
 use crate::token::Tokens;
 
@@ -73,6 +78,8 @@ pub struct Limits {
 pub struct Call {
     app: Arc<App>,
     deadline: Instant,
+    /// Where the request came from. Not known of authentications, of which nothing is recorded.
+    origin: Origin,
 }
 
 impl Deref for Call {
@@ -115,8 +122,11 @@ async fn by<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, El
 /// Extracts the call.
 fn call(app: &Arc<App>) -> impl Filter<Extract = (Call,), Error = Infallible> + Clone + use<> {
     let app = Arc::clone(app);
-    warp::any()
-        .map(move || Call { app: Arc::clone(&app), deadline: Instant::now() + app.limits.time })
+    warp::ext::optional().map(move |origin: Option<Origin>| Call {
+        app: Arc::clone(&app),
+        deadline: Instant::now() + app.limits.time,
+        origin: origin.unwrap_or_default(),
+    })
 }
 
 /// Extracts the query, where there is one.
@@ -135,6 +145,8 @@ pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
         .or(bulk::routes(app))
         .unify()
         .or(keys::routes(app))
+        .unify()
+        .or(audit::routes(app))
         .unify()
         .or(ops::routes(app))
         .unify()

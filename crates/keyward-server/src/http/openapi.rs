@@ -12,7 +12,7 @@ use utoipa::{IntoParams, IntoResponses, Modify, OpenApi};
 
 use super::problem::{Kind, PROBLEM_JSON, ProblemDetails};
 use super::verify::FORWARD_AUTH;
-use super::{bulk, keys, list, ops, verify};
+use super::{audit, bulk, keys, list, ops, verify};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,7 +23,7 @@ use super::{bulk, keys, list, ops, verify};
     ),
     paths(
         list::list, keys::create, keys::get, keys::edit, keys::rotate, keys::revoke, keys::revoke_own,
-        bulk::revoke_doomed, bulk::revoke_presented,
+        bulk::revoke_doomed, bulk::revoke_presented, audit::list,
         verify::verify_key, bulk::verify_keys, verify::authenticate,
         ops::health, ops::ready, ops::metrics, openapi,
     ),
@@ -146,6 +146,37 @@ pub struct ListParameters {
     name: Option<String>,
 }
 
+/// What a list without a filter may be asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a description of what the handler reads from the query itself")]
+pub struct PageParameters {
+    /// Events on a page. Left out: all of them.
+    #[param(required = false, nullable = false, minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// Where the page begins: from the link of the page before.
+    #[param(required = false, nullable = false)]
+    cursor: Option<String>,
+}
+
+/// What makes a creation one that may be sent again.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "a description of what the handler reads from the headers itself")]
+pub struct IdempotencyHeader {
+    /// A name for this request, such as a UUID. Sent again with the same name and body within 24 hours,
+    /// it makes no second key.
+    #[param(
+        rename = "Idempotency-Key",
+        required = false,
+        nullable = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = "^[!-~]+$"
+    )]
+    name: Option<String>,
+}
+
 /// Why a key is revoked.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -224,6 +255,12 @@ problems! {
         InvalidRequest, InvalidBody, MissingCredential, InvalidCredential, WrongWorkspace,
         InsufficientScope, EndsSooner, BodyTimeout, BodyTooLarge, UnsupportedMediaType,
         TooManyLookups, HeadersTooLarge, Internal, Unavailable
+    ];
+    /// What may go wrong with a creation that may be sent again.
+    OnceProblems = [
+        InvalidRequest, InvalidBody, MissingCredential, InvalidCredential, WrongWorkspace,
+        InsufficientScope, EndsSooner, BodyTimeout, BodyTooLarge, UnsupportedMediaType,
+        IdempotencyKeyReused, TooManyLookups, HeadersTooLarge, Internal, Unavailable
     ];
     /// What may go wrong with one key.
     GetProblems = [

@@ -76,6 +76,8 @@ kinds! {
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here";
     /// What the key is stands against what it is to become.
     Conflict = CONFLICT, "conflict", "The key cannot be changed so";
+    /// A name for a request was used for another one before.
+    IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The idempotency key is another request's";
     /// The body did not arrive in time.
     BodyTimeout = REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time";
     /// The body is too large.
@@ -317,7 +319,12 @@ impl From<KeysError> for Problem {
                 pointer: "/expires_at".into(),
                 detail: invalid.to_string().into(),
             }]),
+            KeysError::OtherRequest => Self::new(
+                Kind::IdempotencyKeyReused,
+                "this Idempotency-Key was sent with another body before: send a new one",
+            ),
             KeysError::NotFresh(error) => error.into(),
+            KeysError::Verify(error) => error.into(),
             KeysError::Store(error) => error.into(),
             KeysError::Entropy(error) => Self::internal(error),
         }

@@ -8,16 +8,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
+use keyward_core::audit::{AuditLog, Trace};
 use keyward_core::change::Change;
 use keyward_core::clock::{Clock as _, SystemClock, SystemEntropy};
-use keyward_core::details::ExpiryPolicy;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::memory::MemoryStore;
 use keyward_core::secret::{KeyDigest, KeyFormat};
-use keyward_core::service::Keys;
+use keyward_core::service::{Keys, Rules};
 use keyward_core::store::{
-    ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, StoreError, StoredKey,
+    Added, Addition, ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, StoreError,
+    StoredKey,
 };
 use keyward_core::verify::{Bounds, Verifier};
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ use tokio::sync::Notify;
 use warp::http::{Request, StatusCode};
 use warp::reply::Response;
 
-use super::{App, Front, Limits, Metrics};
+use super::{App, Front, Limits, Metrics, TrustedProxies};
 use crate::timer::SystemTimer;
 use crate::token::{Mint, Secrets, TokenOptions, Tokens, mint};
 
@@ -52,8 +53,12 @@ impl KeyStore for FaultyStore {
         None
     }
 
-    async fn create(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
-        self.inner.create(key, digest).await
+    fn audit(&self) -> &dyn AuditLog {
+        self.inner.audit()
+    }
+
+    async fn add(&self, addition: Addition) -> Result<Added, StoreError> {
+        self.inner.add(addition).await
     }
 
     async fn get(
@@ -95,8 +100,9 @@ impl KeyStore for FaultyStore {
         workspace: WorkspaceId,
         id: KeyId,
         change: &Change,
+        trace: &Trace,
     ) -> Result<Option<Changed>, StoreError> {
-        let changed = self.inner.change(workspace, id, change).await;
+        let changed = self.inner.change(workspace, id, change, trace).await;
         if self.stalls_after_revoking.load(Ordering::SeqCst) {
             self.revoked.notify_one();
             self.proceed.notified().await;
@@ -156,7 +162,7 @@ impl Server {
             Arc::clone(&store),
             Arc::clone(&verifier),
             format.clone(),
-            ExpiryPolicy::default(),
+            Rules::default(),
             Arc::new(SystemClock),
             Arc::new(SystemTimer),
             Arc::new(SystemEntropy),
@@ -169,7 +175,8 @@ impl Server {
             metrics: Metrics::new("faulty").unwrap(),
             limits: Limits { body: 65536, headers: 32768, time: Duration::from_secs(5) },
         };
-        let front = Front::new(Arc::new(app), format, &SystemEntropy).unwrap();
+        let proxies = TrustedProxies::default();
+        let front = Front::new(Arc::new(app), format, proxies, &SystemEntropy).unwrap();
         Self { front, token: token.unwrap() }
     }
 

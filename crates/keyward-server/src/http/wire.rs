@@ -103,7 +103,7 @@ pub enum ReasonWord {
     PrivilegeWithdrawn,
 }
 
-struct Time(Timestamp);
+pub struct Time(pub Timestamp);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -174,6 +174,23 @@ impl<'a> KeyObject<'a> {
     pub fn revealed(key: &'a ApiKey, secret: &'a str) -> Self {
         Self { key: Some(secret), ..Self::new(key) }
     }
+}
+
+/// A key that an earlier request made, as the answer to the same request sent again.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReplayedApiKey)]
+pub struct Replayed<'a> {
+    #[serde(flatten)]
+    pub key: KeyObject<'a>,
+    /// That the key cannot be had again, and what to do about it.
+    #[schema(value_type = String)]
+    pub detail: &'static str,
+}
+
+impl Replayed<'_> {
+    /// What to do.
+    pub const DETAIL: &'static str = "this request made the key before, and its raw value was in that \
+        answer alone: if that was lost, rotate the key or revoke it";
 }
 
 /// The verdict on a presented key.

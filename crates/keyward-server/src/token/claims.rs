@@ -1,5 +1,6 @@
 //! What a token must say, once its signature is good.
 
+use keyward_core::audit::Origin;
 use keyward_core::caller::{Caller, Credential};
 use keyward_core::clock::Timestamp;
 use keyward_core::id::{AccountId, WorkspaceId};
@@ -50,6 +51,7 @@ impl Rules {
             return Err("it names no account");
         }
         Ok(Caller {
+            origin: Origin::default(),
             account: AccountId::from_subject(&self.issuer, subject),
             workspaces: workspaces(claims.get(&self.names.workspaces))?,
             scopes: scopes(claims.get(&self.names.scope))?,

@@ -35,7 +35,7 @@ use keyward_core::clock::Clock;
 
 pub use self::claims::ClaimNames;
 pub use self::mint::{Mint, mint, parse_scopes};
-pub use self::secret::{Secrets, local_secret, read_local_secret};
+pub use self::secret::{LocalSecret, Secrets, local_secret, read_local_secret};
 
 use self::claims::{Claims, Rules};
 use self::fetch::Fetcher;

@@ -1,4 +1,4 @@
-//! The secrets of HS256 tokens.
+//! Secrets: those of HS256 tokens, and the one that the audit trail is signed with.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -16,8 +16,22 @@ const MIN_LEN: usize = 32;
 const MAX_SECRETS: usize = 2;
 /// Most bytes of a file of secrets, lest a wrong path fill the memory.
 const MAX_FILE_LEN: usize = 4096;
-/// Where the secret that nobody gave lives in a storage directory.
-const LOCAL_FILE: &str = "token.secret";
+/// A secret that a storage directory keeps for itself, because nobody gave one.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalSecret {
+    /// Where it lives in the directory.
+    file: &'static str,
+    /// The flag that gives one.
+    flag: &'static str,
+}
+
+impl LocalSecret {
+    /// What tokens are signed with.
+    pub const TOKEN: Self = Self { file: "token.secret", flag: "--token-secret" };
+    /// What the audit trail is signed with.
+    pub const AUDIT: Self = Self { file: "audit.key", flag: "--audit-key" };
+}
+
 /// Bits that would let anybody but the owner at a file.
 const NOT_OWNER: u32 = 0o077;
 
@@ -43,11 +57,11 @@ impl Secrets {
             .collect();
         ensure!(
             secrets.len() <= MAX_SECRETS,
-            "at most {MAX_SECRETS} token secrets can be in use, with a comma between them"
+            "at most {MAX_SECRETS} secrets can be in use, with a comma between them"
         );
         ensure!(
             secrets.iter().all(|secret| secret.len() >= MIN_LEN),
-            "a token secret must have at least {MIN_LEN} bytes"
+            "a secret must have at least {MIN_LEN} bytes"
         );
         Ok(Self(secrets))
     }
@@ -62,16 +76,16 @@ impl Secrets {
         File::open(path)
             .map_err(anyhow::Error::from)
             .and_then(|file| Self::read_from(&file))
-            .with_context(|| format!("the token secret cannot be read from {}", path.display()))
+            .with_context(|| format!("the secret cannot be read from {}", path.display()))
     }
 
     /// The secret that mints.
-    pub(super) fn first(&self) -> &[u8] {
+    pub fn first(&self) -> &[u8] {
         &self.0[0]
     }
 
     /// All of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().map(|secret| secret.as_slice())
     }
 
@@ -90,8 +104,8 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// The secret that a storage directory keeps for itself, in `token.secret`; made when it is not
-/// there yet. The directory must exist.
+/// A secret that a storage directory keeps for itself; made when it is not there yet. The directory must
+/// exist.
 ///
 /// Two processes that start at once end with the same secret, and a process that dies in the middle
 /// leaves either a whole file or none.
@@ -99,13 +113,17 @@ impl fmt::Debug for Secrets {
 /// # Errors
 ///
 /// When the file cannot be read or made, is shorter than a secret, or could be read by others.
-pub fn local_secret(dir: &Path, entropy: &dyn Entropy) -> anyhow::Result<Secrets> {
-    if let Some(secrets) = read_existing(dir)? {
+pub fn local_secret(
+    dir: &Path,
+    local: LocalSecret,
+    entropy: &dyn Entropy,
+) -> anyhow::Result<Secrets> {
+    if let Some(secrets) = read_existing(dir, local)? {
         return Ok(secrets);
     }
-    make(dir, entropy)
-        .with_context(|| format!("{} cannot be made", dir.join(LOCAL_FILE).display()))?;
-    read_existing(dir)?.context("the token secret vanished while it was being made")
+    make(dir, local, entropy)
+        .with_context(|| format!("{} cannot be made", dir.join(local.file).display()))?;
+    read_existing(dir, local)?.context("the secret vanished while it was being made")
 }
 
 /// As [`local_secret`], for a reader beside the server: it makes nothing.
@@ -113,17 +131,19 @@ pub fn local_secret(dir: &Path, entropy: &dyn Entropy) -> anyhow::Result<Secrets
 /// # Errors
 ///
 /// As there, and when the file does not exist.
-pub fn read_local_secret(dir: &Path) -> anyhow::Result<Secrets> {
-    read_existing(dir)?.with_context(|| {
-        format!(
-            "there is no {} yet: start the server once, or give --token-secret",
-            dir.join(LOCAL_FILE).display()
-        )
+pub fn read_local_secret(dir: &Path, local: LocalSecret) -> anyhow::Result<Secrets> {
+    let LocalSecret { file, flag } = local;
+    read_existing(dir, local)?.with_context(|| {
+        let path = dir.join(file);
+        format!("there is no {} yet: start the server once, or give {flag}", path.display())
     })
 }
 
-fn read_existing(dir: &Path) -> anyhow::Result<Option<Secrets>> {
-    let path = dir.join(LOCAL_FILE);
+fn read_existing(
+    dir: &Path,
+    LocalSecret { file, flag }: LocalSecret,
+) -> anyhow::Result<Option<Secrets>> {
+    let path = dir.join(file);
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -133,7 +153,7 @@ fn read_existing(dir: &Path) -> anyhow::Result<Option<Secrets>> {
     };
     let read = || {
         if file.metadata()?.mode() & NOT_OWNER != 0 {
-            bail!("others than its owner have access to it: chmod 600 it, or give --token-secret");
+            bail!("others than its owner have access to it: chmod 600 it, or give {flag}");
         }
         Secrets::read_from(&file)
     };
@@ -142,10 +162,14 @@ fn read_existing(dir: &Path) -> anyhow::Result<Option<Secrets>> {
 
 /// Writes a new secret beside its place and then links it there, which fails when another was
 /// quicker and never shows half a file.
-fn make(dir: &Path, entropy: &dyn Entropy) -> anyhow::Result<()> {
-    let draft = dir.join(format!("{LOCAL_FILE}.{}", random::<8>(entropy)?.as_str()));
+fn make(
+    dir: &Path,
+    LocalSecret { file, .. }: LocalSecret,
+    entropy: &dyn Entropy,
+) -> anyhow::Result<()> {
+    let draft = dir.join(format!("{file}.{}", random::<8>(entropy)?.as_str()));
     let secret = random::<MIN_LEN>(entropy)?;
-    let placed = write_new(&draft, &secret).and_then(|()| place(&draft, &dir.join(LOCAL_FILE)));
+    let placed = write_new(&draft, &secret).and_then(|()| place(&draft, &dir.join(file)));
     // What is left of a draft that failed is of no use to anyone.
     let removed = fs::remove_file(&draft);
     placed?;
@@ -193,13 +217,14 @@ mod tests {
 
     use super::*;
 
+    const FILE: &str = LocalSecret::TOKEN.file;
     const A: &str = "the first of two secrets that are given";
     const B: &str = "the other of two secrets that are given";
 
     /// A directory whose `token.secret` holds `text` and has this mode.
     fn holding(text: &str, mode: u32) -> (TempDir, PathBuf) {
         let dir = TempDir::new().unwrap();
-        let path = dir.path().join(LOCAL_FILE);
+        let path = dir.path().join(FILE);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         (dir, path)
@@ -254,15 +279,21 @@ mod tests {
     #[test]
     fn a_local_secret_is_made_once_for_its_owner_alone() {
         let dir = TempDir::new().unwrap();
-        let made = local_secret(dir.path(), &SystemEntropy).unwrap();
-        let file = fs::metadata(dir.path().join(LOCAL_FILE)).unwrap();
+        let made = local_secret(dir.path(), LocalSecret::TOKEN, &SystemEntropy).unwrap();
+        let file = fs::metadata(dir.path().join(FILE)).unwrap();
         assert_eq!(file.mode() & 0o777, 0o600);
         assert_eq!(made.first().len(), 2 * MIN_LEN);
-        let again = local_secret(dir.path(), &SystemEntropy).unwrap();
+        let again = local_secret(dir.path(), LocalSecret::TOKEN, &SystemEntropy).unwrap();
         assert_eq!(again.first(), made.first());
-        assert_eq!(read_local_secret(dir.path()).unwrap().first(), made.first());
+        assert_eq!(
+            read_local_secret(dir.path(), LocalSecret::TOKEN).unwrap().first(),
+            made.first()
+        );
         let other = TempDir::new().unwrap();
-        assert_ne!(local_secret(other.path(), &SystemEntropy).unwrap().first(), made.first());
+        assert_ne!(
+            local_secret(other.path(), LocalSecret::TOKEN, &SystemEntropy).unwrap().first(),
+            made.first()
+        );
     }
 
     #[test]
@@ -271,7 +302,7 @@ mod tests {
         let together = Barrier::new(16);
         let start = || {
             together.wait();
-            local_secret(dir.path(), &SystemEntropy).unwrap().first().to_vec()
+            local_secret(dir.path(), LocalSecret::TOKEN, &SystemEntropy).unwrap().first().to_vec()
         };
         let secrets: Vec<_> = std::thread::scope(|scope| {
             let starts: Vec<_> = (0..16).map(|_| scope.spawn(start)).collect();
@@ -280,22 +311,27 @@ mod tests {
         assert!(secrets.iter().all(|secret| *secret == secrets[0]));
         let names: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names, [LOCAL_FILE]);
+        assert_eq!(names, [FILE]);
     }
 
     #[test]
     fn a_local_secret_that_others_can_reach_is_refused() {
         for mode in [0o644, 0o640, 0o604, 0o602, 0o660] {
             let (dir, _) = holding(A, mode);
-            for result in [local_secret(dir.path(), &SystemEntropy), read_local_secret(dir.path())]
-            {
+            for result in [
+                local_secret(dir.path(), LocalSecret::TOKEN, &SystemEntropy),
+                read_local_secret(dir.path(), LocalSecret::TOKEN),
+            ] {
                 let refusal = message(result);
                 assert!(refusal.contains("chmod 600") && !refusal.contains(A), "{refusal}");
             }
         }
         for mode in [0o600, 0o400] {
             let (dir, _) = holding(A, mode);
-            assert_eq!(read_local_secret(dir.path()).unwrap().first(), A.as_bytes());
+            assert_eq!(
+                read_local_secret(dir.path(), LocalSecret::TOKEN).unwrap().first(),
+                A.as_bytes()
+            );
         }
     }
 
@@ -303,22 +339,31 @@ mod tests {
     fn a_local_secret_that_is_damaged_is_refused_rather_than_replaced() {
         for damaged in ["", "\n", "short", "\0"] {
             let (dir, path) = holding(damaged, 0o600);
-            let refusal = message(local_secret(dir.path(), &SystemEntropy));
+            let refusal = message(local_secret(dir.path(), LocalSecret::TOKEN, &SystemEntropy));
             assert!(refusal.contains("at least 32 bytes"), "{refusal}");
             assert_eq!(fs::read_to_string(path).unwrap(), damaged);
         }
         let (dir, path) = holding("", 0o600);
         fs::write(path, [0xff; 40]).unwrap();
-        assert!(message(local_secret(dir.path(), &SystemEntropy)).contains("cannot be used"));
+        assert!(
+            message(local_secret(dir.path(), LocalSecret::TOKEN, &SystemEntropy))
+                .contains("cannot be used")
+        );
     }
 
     #[test]
     fn who_only_reads_makes_nothing() {
         let dir = TempDir::new().unwrap();
-        assert!(message(read_local_secret(dir.path())).contains("start the server once"));
+        assert!(
+            message(read_local_secret(dir.path(), LocalSecret::TOKEN))
+                .contains("start the server once")
+        );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         let missing = dir.path().join("missing");
-        assert!(message(local_secret(&missing, &SystemEntropy)).contains("cannot be made"));
+        assert!(
+            message(local_secret(&missing, LocalSecret::TOKEN, &SystemEntropy))
+                .contains("cannot be made")
+        );
         assert!(!missing.exists());
     }
 }

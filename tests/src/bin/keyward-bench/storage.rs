@@ -13,6 +13,7 @@ use keyward_core::secret::{KeyFormat, PlainKey};
 use keyward_core::store::KeyStore;
 use keyward_postgres::PostgresStore;
 use keyward_rocksdb::RocksStore;
+use keyward_tests::records::Calls as _;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 

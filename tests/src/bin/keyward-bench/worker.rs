@@ -14,6 +14,7 @@ use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use keyward_core::secret::KeyDigest;
 use keyward_core::store::KeyStore;
+use keyward_tests::records::Calls as _;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};

@@ -3,13 +3,14 @@
 //! 1. *Compare.* Both storages are walked through. What the copy would be refused for is found here,
 //!    before anything is changed.
 //! 2. *Seal* the source. From here on nobody changes it; its keys go on being verified.
-//! 3. *Copy* page by page. The target takes a record that it has as
+//! 3. *Copy* page by page, and the audit trail behind the keys. The target takes a record that it has as
 //!    [`keyward_core::key::ApiKey::absorb`] says, so a copy that was killed is simply begun again.
 //! 4. *Verify.* Both are walked through again, and the target has each record as it must.
 //!
 //! After that the source stays sealed: whoever goes on using it by mistake is told so. After
 //! anything else it is unsealed, also where an earlier copy had sealed it and was killed.
 
+mod events;
 mod options;
 mod pairs;
 mod progress;
@@ -145,7 +146,8 @@ impl Copy {
 
     async fn carry_over(&self, records: u64) -> anyhow::Result<Report> {
         let imported = self.import(records).await?;
-        let report = self.verify(imported).await?;
+        let events = events::carry_over(self.source.audit(), self.target.audit()).await?;
+        let report = self.verify(imported, events).await?;
         // Also where nothing was revoked: an earlier copy may have been killed before it waited.
         outlast_windows(&*self.target, &SystemTimer).await.context("the target")?;
         // While the source can still be unsealed.
@@ -168,7 +170,7 @@ impl Copy {
         }
     }
 
-    async fn verify(&self, imported: Imported) -> anyhow::Result<Report> {
+    async fn verify(&self, imported: Imported, events: u64) -> anyhow::Result<Report> {
         let (mut records, mut others) = (0, 0);
         let (mut of_source, mut of_target) = (Fingerprint::new(), Fingerprint::new());
         let Imported { added, changed, unchanged } = imported;
@@ -197,7 +199,16 @@ impl Copy {
         );
         let (source_digest, target_digest) = (of_source.finish(), of_target.finish());
         ensure!(source_digest == target_digest, "the digests of the two storages differ");
-        Ok(Report { records, added, changed, unchanged, others, source_digest, target_digest })
+        Ok(Report {
+            records,
+            added,
+            changed,
+            unchanged,
+            others,
+            events,
+            source_digest,
+            target_digest,
+        })
     }
 
     fn pairs(&self) -> Pairs {
@@ -262,6 +273,8 @@ struct Report {
     unchanged: u64,
     /// Keys of the target that the source has not.
     others: u64,
+    /// Events of the source, all of which are in the target.
+    events: u64,
     /// The fingerprint of the source's keys, as they must be in the target.
     source_digest: String,
     /// The fingerprint of the same keys, as they are there.
@@ -274,7 +287,7 @@ impl Report {
             println!("{}", serde_json::to_string(self)?);
             return Ok(());
         }
-        let Self { records, added, changed, unchanged, others, .. } = self;
+        let Self { records, added, changed, unchanged, others, events, .. } = self;
         let Self { source_digest, target_digest, .. } = self;
         println!("source: {records} records, digest {source_digest}");
         println!("target: {records} records, digest {target_digest}");
@@ -285,6 +298,7 @@ impl Report {
         if *others > 0 {
             println!("beside: {others} records that the source has not");
         }
+        println!("events: {events} of the audit trail");
         println!("sealed: the source verifies keys, and takes no changes any more");
         Ok(())
     }

@@ -103,10 +103,25 @@ impl Client {
         query: &str,
         body: Option<Map<String, Value>>,
     ) -> Result<Answer, Failure> {
+        self.ask_as(method, path, query, body, None).await
+    }
+
+    /// As [`Client::ask`], with a name for the request where it has one.
+    pub async fn ask_as(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &str,
+        body: Option<Map<String, Value>>,
+        name: Option<&str>,
+    ) -> Result<Answer, Failure> {
         let token = self.token.as_ref().ok_or_else(|| {
             Failure::Usage("--token, --token-file or KEYWARD_TOKEN is needed".into())
         })?;
-        let request = self.http.request(method, self.url(path, query)?);
+        let mut request = self.http.request(method, self.url(path, query)?);
+        if let Some(name) = name {
+            request = request.header("idempotency-key", name);
+        }
         send(request.header(AUTHORIZATION, token), body).await
     }
 

@@ -13,11 +13,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-pub use self::client::Failure;
-use self::client::{Answer, Client};
-pub use self::options::KeysOptions;
+use self::client::Answer;
+pub use self::client::{Client, Failure};
 use self::options::{Action, Filter, Quiet};
-use self::show::{KeyObject, many, one, printable, terminal_width};
+pub use self::options::{Connection, KeysOptions};
+use self::show::{KeyObject, many, one, terminal_width};
+pub use self::show::{printable, to_the_second};
 use super::check::PresentedKey;
 use super::output;
 
@@ -47,7 +48,10 @@ impl Shell {
             Action::Create(new) => {
                 let mut body = new.details.body();
                 body.insert("name".into(), json!(new.name));
-                let answer = self.ask(Method::POST, collection, "", Some(body)).await?;
+                let name = new.idempotency_key.as_deref();
+                let path = self.path(collection)?;
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                let answer = self.client.ask_as(Method::POST, &path, "", Some(body), name).await?;
                 self.reveal(&answer, &new.quiet)
             }
             Action::List(filter) => self.list(filter).await,
@@ -91,12 +95,19 @@ impl Shell {
         query: &str,
         body: Option<Map<String, Value>>,
     ) -> Result<Answer, Failure> {
+        let path = self.path(below)?;
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        self.client.ask(method, &path, query, body).await
+    }
+
+    /// The path of something below the keys of the workspace.
+    fn path(&self, below: &[&str]) -> Result<Vec<String>, Failure> {
         let Some(workspace) = self.workspace else {
             return Err(Failure::Usage("--workspace or KEYWARD_WORKSPACE is needed".into()));
         };
         let workspace = workspace.to_string();
         let path = [&["workspaces", &workspace, "api-keys"], below].concat();
-        self.client.ask(method, &path, query, body).await
+        Ok(path.into_iter().map(str::to_owned).collect())
     }
 
     async fn change(&self, id: &str, body: Map<String, Value>) -> anyhow::Result<()> {
@@ -171,6 +182,10 @@ impl Shell {
     /// Shows a key that was just made.
     fn reveal(&self, answer: &Answer, quiet: &Quiet) -> anyhow::Result<()> {
         let key: KeyObject = parse(answer)?;
+        if let Ok(Replayed { detail }) = serde_json::from_str(&answer.text) {
+            let why = format!("the key is {}: {}", printable(&key.id), printable(&detail));
+            return Err(Failure::Refused(why).into());
+        }
         let secret = key.key.as_deref().ok_or_else(not_of_keyward)?;
         let text =
             if quiet.quiet { format!("{secret}\n") } else { self.text(answer, || one(&key)) };
@@ -182,6 +197,12 @@ impl Shell {
         }
         Ok(())
     }
+}
+
+/// What an answer has that shows a key which the same request made before.
+#[derive(Deserialize)]
+struct Replayed {
+    detail: String,
 }
 
 #[derive(Deserialize)]

@@ -19,7 +19,7 @@ Exit codes:
   1  refused by the server (4xx), or the answer could not be written; of verify: the key is not good
   2  the command line is wrong
   3  no answer, or none for now (5xx, 408, 429): try again. What was asked for may have been done:
-     before a second create or rotate, look at the list";
+     before a second create or rotate, look at the list, or give create an --idempotency-key";
 
 /// Flags of `keyward keys`.
 #[derive(Debug, Args)]
@@ -153,6 +153,11 @@ pub struct NewKey {
 
     #[command(flatten)]
     pub details: Details,
+
+    /// Name for this request, such as a UUID. Sent again with the same name, it makes no second key: for
+    /// when the answer did not come (exit code 3).
+    #[arg(long, value_name = "NAME")]
+    pub idempotency_key: Option<String>,
 
     #[command(flatten)]
     pub quiet: Quiet,

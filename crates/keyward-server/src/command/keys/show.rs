@@ -118,7 +118,7 @@ fn row(key: &KeyObject) -> [String; 6] {
 }
 
 /// A time without its fraction.
-fn to_the_second(time: &str) -> String {
+pub fn to_the_second(time: &str) -> String {
     match time.split_once('.') {
         Some((seconds, _)) => printable(&format!("{seconds}Z")),
         None => printable(time),
