@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use keyward_core::audit::{AuditLog, Trace};
 use keyward_core::change::Change;
+use keyward_core::clock::Timestamp;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
 use keyward_core::store::{
-    Added, Addition, ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, StoreError,
-    StoredKey,
+    Added, Addition, ChangeFeed, Changed, Filter, Imported, KeyPlace, KeyStore, ListPosition,
+    StoreError, StoredKey, Use,
 };
 use tokio::sync::Semaphore;
 
@@ -28,6 +29,8 @@ pub enum Call {
     List,
     /// [`KeyStore::change`]
     Change,
+    /// [`KeyStore::record_uses`]
+    RecordUses,
 }
 
 /// A moment of a call: before the store underneath has done its part, or after.
@@ -189,6 +192,14 @@ impl KeyStore for FaultyStore {
 
     async fn import(&self, records: &[StoredKey]) -> Result<Imported, StoreError> {
         self.inner.import(records).await
+    }
+
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), StoreError> {
+        self.around(Call::RecordUses, self.inner.record_uses(uses)).await
+    }
+
+    async fn last_uses(&self, keys: &[KeyPlace]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        self.inner.last_uses(keys).await
     }
 
     async fn seal(&self, sealed: bool) -> Result<(), StoreError> {

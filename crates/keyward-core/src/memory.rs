@@ -15,8 +15,8 @@ use crate::key::ApiKey;
 use crate::memory::events::Events;
 use crate::secret::KeyDigest;
 use crate::store::{
-    Added, Addition, ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, Once,
-    StoreError, StoredKey, Unique,
+    Added, Addition, ChangeFeed, Changed, Filter, Imported, KeyPlace, KeyStore, ListPosition, Once,
+    StoreError, StoredKey, Unique, Use,
 };
 
 mod events;
@@ -37,6 +37,7 @@ struct State {
     /// Newest first, equal times by id: the order of the list.
     order: BTreeSet<(WorkspaceId, Reverse<Timestamp>, KeyId)>,
     events: Events,
+    uses: HashMap<(WorkspaceId, KeyId), Timestamp>,
     /// What was made once, by the name of its request.
     once: HashMap<[u8; 32], Remembered>,
 }
@@ -233,6 +234,21 @@ impl KeyStore for MemoryStore {
             }
         }
         Ok(imported)
+    }
+
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), StoreError> {
+        let mut state = self.open()?;
+        for Use { key, at } in uses {
+            let last = state.uses.entry((key.workspace, key.position.id)).or_insert(*at);
+            *last = (*last).max(*at);
+        }
+        Ok(())
+    }
+
+    async fn last_uses(&self, keys: &[KeyPlace]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        let state = self.open()?;
+        let last = |key: &KeyPlace| state.uses.get(&(key.workspace, key.position.id)).copied();
+        Ok(keys.iter().map(last).collect())
     }
 
     async fn seal(&self, sealed: bool) -> Result<(), StoreError> {

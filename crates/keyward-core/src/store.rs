@@ -115,6 +115,30 @@ impl From<&ApiKey> for ListPosition {
     }
 }
 
+/// Where a record stands, for life: in which workspace, and where in the list of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyPlace {
+    /// [`ApiKey::workspace_id`] of the record.
+    pub workspace: WorkspaceId,
+    /// Its place there.
+    pub position: ListPosition,
+}
+
+impl From<&ApiKey> for KeyPlace {
+    fn from(key: &ApiKey) -> Self {
+        Self { workspace: key.workspace_id, position: key.into() }
+    }
+}
+
+/// When a key was last used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Use {
+    /// Where its record stands.
+    pub key: KeyPlace,
+    /// The time.
+    pub at: Timestamp,
+}
+
 /// Which records of a workspace a list shows: those of which all holds that is said here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
@@ -288,8 +312,8 @@ pub trait ChangeFeed: Send + Sync {
 ///
 /// # Moving to another store
 ///
-/// `keyward copy` reads one store with [`KeyStore::scan`] and writes another with
-/// [`KeyStore::import`]; [`KeyStore::seal`] keeps the first from changing meanwhile, and afterwards.
+/// `keyward copy` reads one store with [`KeyStore::scan`] and [`KeyStore::last_uses`] and writes another
+/// with [`KeyStore::import`] and [`KeyStore::record_uses`]; [`KeyStore::seal`] keeps the first from changing meanwhile, and afterwards.
 #[async_trait]
 pub trait KeyStore: Send + Sync + 'static {
     /// What others change in the store; `None` where nobody else can change anything. Always the
@@ -373,6 +397,19 @@ pub trait KeyStore: Send + Sync + 'static {
     /// [`StoreError::Conflict`] when an id is taken by a record that is a different key, or a digest
     /// by a record with another id. [`StoreError::Sealed`] in a sealed store.
     async fn import(&self, records: &[StoredKey]) -> Result<Imported, StoreError>;
+
+    /// Notes when keys were last used; where a later time is known, that one stays. A use is no change
+    /// of a record: `updated_at` stays, no feed tells of it, and a sealed store takes it too. No two of
+    /// `uses` are of one key; they may be some thousands.
+    ///
+    /// What was answered `Ok` outlives the death of the process. Whether it outlives that of the
+    /// machine is left to the driver, because nobody is let in or kept out by it. Of a key that is not
+    /// there nothing need be kept.
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), StoreError>;
+
+    /// When these keys were last used, in their order; `None` of those of which nobody knows, and where
+    /// no key stands. It costs least of keys that stand together in a list, and may be of thousands.
+    async fn last_uses(&self, keys: &[KeyPlace]) -> Result<Vec<Option<Timestamp>>, StoreError>;
 
     /// Seals the store or, with `false`, unseals it. What it is already it stays.
     ///

@@ -7,6 +7,7 @@
 //! | `connections` | the pool; time limits; what becomes of a connection that failed |
 //! | `lane` | calls that wait together travel together |
 //! | `reading`, `adding`, `changing` | the statements about keys |
+//! | `uses` | those about when keys were last used |
 //! | `events` | the audit trail |
 //! | `feed` | what others changed, polled on a connection of its own; the windows |
 //! | `row` | a row, and the record that it is |
@@ -26,6 +27,7 @@ mod lane;
 mod opening;
 mod reading;
 mod row;
+mod uses;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -33,12 +35,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyward_core::audit::{AuditLog, Event, EventPosition, Link, NewLink, Recorded, Trace};
 use keyward_core::change::Change;
+use keyward_core::clock::Timestamp;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
 use keyward_core::store::{
-    Added, Addition, ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, Mark, Poll,
-    StoreError, StoredKey, WindowChange, Windows,
+    Added, Addition, ChangeFeed, Changed, Filter, Imported, KeyPlace, KeyStore, ListPosition, Mark,
+    Poll, StoreError, StoredKey, Use, WindowChange, Windows,
 };
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Semaphore;
@@ -268,6 +271,16 @@ impl KeyStore for PostgresStore {
     async fn import(&self, records: &[StoredKey]) -> Result<Imported, StoreError> {
         let records: Arc<[StoredKey]> = records.into();
         self.apart(async move |it| adding::import(&it, &records).await).await
+    }
+
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), StoreError> {
+        let uses: Arc<[Use]> = uses.into();
+        self.apart(async move |it| uses::record(&it, &uses).await).await
+    }
+
+    async fn last_uses(&self, keys: &[KeyPlace]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        let keys: Arc<[KeyPlace]> = keys.into();
+        self.soon(LONG_PATIENCE, async move |it| uses::last(&it, &keys).await).await
     }
 
     async fn seal(&self, sealed: bool) -> Result<(), StoreError> {

@@ -127,6 +127,11 @@ fn timestamp(time: DateTime<Utc>, column: &'static str) -> Result<Timestamp, Mal
     Timestamp::from_micros(time.timestamp_micros()).ok_or(Malformed(column))
 }
 
+/// When a key was last used, as it stands in a column.
+pub fn last_used_at(time: DateTime<Utc>) -> Result<Timestamp, StoreError> {
+    timestamp(time, "last_used_at").map_err(|malformed| StoreError::Corrupt(Box::new(malformed)))
+}
+
 /// The value of a time in a column, exactly.
 pub fn column_time(time: Timestamp) -> DateTime<Utc> {
     // Every timestamp is within what chrono can hold.

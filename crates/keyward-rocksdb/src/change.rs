@@ -6,7 +6,7 @@ use keyward_core::audit::{NewLink, Recorded, Trace};
 use keyward_core::change::Change as KeyChange;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::secret::KeyDigest;
-use keyward_core::store::{Added, Addition, Changed, Imported, StoreError, StoredKey};
+use keyward_core::store::{Added, Addition, Changed, Imported, StoreError, StoredKey, Use};
 use tokio::sync::oneshot;
 
 use crate::error::classify;
@@ -26,6 +26,8 @@ pub enum Change {
     Link { links: Vec<NewLink>, answer: Answer<bool> },
     /// [`keyward_core::audit::AuditLog::import_events`].
     Events { events: Vec<Recorded>, answer: Answer<()> },
+    /// [`keyward_core::store::KeyStore::record_uses`], without those that are known already.
+    Use { uses: Vec<Use>, answer: Answer<()> },
     /// [`keyward_core::store::KeyStore::seal`].
     Seal { sealed: bool, answer: Answer<()> },
 }
@@ -44,8 +46,10 @@ impl Change {
         // That the caller has gone changes nothing here.
         match self {
             Self::Add(_, answer) => drop(answer.send(Err(why))),
-            Self::Events { answer, .. } | Self::Seal { answer, .. } => drop(answer.send(Err(why))),
             Self::Link { answer, .. } => drop(answer.send(Err(why))),
+            Self::Use { answer, .. } | Self::Events { answer, .. } | Self::Seal { answer, .. } => {
+                drop(answer.send(Err(why)));
+            }
             Self::Alter(_, answer) => drop(answer.send(Err(why))),
             Self::Import { answer, .. } => drop(answer.send(Err(why))),
         }
@@ -54,7 +58,7 @@ impl Change {
 
 /// A change that was decided; the answer waits for the write.
 pub enum Decided {
-    /// The seal, or events of another store.
+    /// Uses, the seal, or events of another store.
     Made(Answer<()>, Result<(), StoreError>),
     /// A new record.
     Added(Answer<Added>, Result<Added, StoreError>),
@@ -123,6 +127,8 @@ impl Touched {
                 }
                 new && self.ids.insert(alter.id)
             }
+            // Nothing that others look at.
+            Change::Use { .. } => true,
             Change::Import { .. }
             | Change::Link { .. }
             | Change::Events { .. }

@@ -125,6 +125,11 @@ impl Committer {
                 self.seal(sealed, batch);
                 Decided::Made(answer, Ok(()))
             }
+            // Sealed or not: they are no change of a record.
+            Change::Use { uses, answer } => {
+                Database::stage_uses(batch, &uses);
+                Decided::Made(answer, Ok(()))
+            }
             change if self.sealed => {
                 change.refuse(StoreError::Sealed);
                 return None;

@@ -2,6 +2,7 @@
 
 mod events;
 mod once;
+mod uses;
 
 use std::path::Path;
 

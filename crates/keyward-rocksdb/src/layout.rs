@@ -13,10 +13,14 @@
 //! | `default` | `head/` ‖ workspace (16) | number (8) ‖ hash (32) of the newest link |
 //! | `default` | `once/` ‖ name of a request (32) | version (1) ‖ its content (32) ‖ place (40) of what it made |
 //! | `default` | `made/` ‖ time (8) ‖ name of a request (32) | empty; finds those that are over |
+//! | `default` | the text `used/` ‖ place (40) | version (1) ‖ when the key was last used, in microseconds (8, signed, big-endian) |
+//!
+//! Where workspace, time and id are zero stands no key: the last use there is the last moment at which
+//! keys were verified without their uses being noted.
 //!
 //! A time is in microseconds, with its sign turned round so that bytes ascend as it does; an age is a
-//! time turned round whole, so that the bytes ascend as the time descends. A workspace is therefore one stretch of `keys` that reads from its newest record
-//! to its oldest, equal times by ascending id, which is the order of the list.
+//! time turned round whole, so that the bytes ascend as the time descends. A workspace is therefore one
+//! stretch of `keys` that reads from its newest record to its oldest, equal times by ascending id, which is the order of the list.
 //!
 //! A record never moves: its workspace, its time of creation and its id are settled for life. The
 //! two indexes are written once, with the record, and a change rewrites the record alone.
@@ -34,6 +38,10 @@ use keyward_core::store::ListPosition;
 pub const FORMAT: u32 = 3;
 /// Where the format of the directory stands, in the default column family.
 pub const FORMAT_KEY: &[u8] = b"format";
+
+/// What stands before the place of a key in the default column family where its last use is kept. So the
+/// uses of a workspace are one stretch, in the order of its list.
+pub const USED: &[u8; 5] = b"used/";
 
 /// What stands in the default column family as long as the store is sealed.
 pub const SEALED_KEY: &[u8] = b"sealed";
@@ -150,6 +158,11 @@ pub fn kind(prefix: &[u8], after: Option<&[u8]>) -> (Vec<u8>, Vec<u8>) {
     (lower, upper)
 }
 
+/// Where the last use of the key at `place` stands, in the default column family.
+pub fn used(place: &Place) -> Vec<u8> {
+    [&USED[..], place.as_bytes()].concat()
+}
+
 /// Flipping the sign bit lets negative times sort before positive ones; turning all bits round
 /// lets the newest sort first.
 fn age(created_at: Timestamp) -> [u8; 8] {
@@ -174,7 +187,7 @@ pub fn behind(after: Option<KeyId>) -> Vec<u8> {
 }
 
 /// The first byte string behind `bytes`: none lies between them and themselves with a zero appended.
-fn next(bytes: &[u8]) -> Vec<u8> {
+pub fn next(bytes: &[u8]) -> Vec<u8> {
     [bytes, &[0]].concat()
 }
 

@@ -37,14 +37,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyward_core::audit::{AuditLog, Event, EventPosition, Link, NewLink, Recorded, Trace};
 use keyward_core::change::Change as KeyChange;
+use keyward_core::clock::Timestamp;
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::secret::KeyDigest;
 use keyward_core::store::{
-    Added, Addition, ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, StoreError,
-    StoredKey,
+    Added, Addition, ChangeFeed, Changed, Filter, Imported, KeyPlace, KeyStore, ListPosition,
+    StoreError, StoredKey, Use,
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
 pub use crate::error::{Fault, OpenError};
 
@@ -80,6 +81,8 @@ impl Default for Settings {
 pub struct RocksStore {
     open: RwLock<Option<Open>>,
     disk_reads: Arc<Semaphore>,
+    /// Held from looking which uses are news until they are written.
+    recording: Mutex<()>,
 }
 
 /// What there is between opening and closing.
@@ -115,6 +118,7 @@ impl RocksStore {
         Ok(Self {
             open: RwLock::new(Some(open)),
             disk_reads: Arc::new(Semaphore::new(settings.disk_reads.max(1))),
+            recording: Mutex::default(),
         })
     }
 
@@ -137,6 +141,7 @@ impl RocksStore {
         Ok(Self {
             open: RwLock::new(Some(open)),
             disk_reads: Arc::new(Semaphore::new(settings.disk_reads.max(1))),
+            recording: Mutex::default(),
         })
     }
 
@@ -255,6 +260,20 @@ impl KeyStore for RocksStore {
     async fn import(&self, records: &[StoredKey]) -> Result<Imported, StoreError> {
         let records = records.to_vec();
         self.commit(|answer| Change::Import { records, answer }).await
+    }
+
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), StoreError> {
+        // Looked up here and not by the committer: thousands of reads would keep changes waiting.
+        let _one_at_a_time = self.recording.lock().await;
+        let database = self.with(|open| Arc::clone(&open.database))?;
+        let uses = uses.to_vec();
+        let news = self.read_apart(database, move |it| it.news(&uses, Reach::Disk)).await?;
+        self.commit(|answer| Change::Use { uses: news, answer }).await
+    }
+
+    async fn last_uses(&self, keys: &[KeyPlace]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        let keys = keys.to_vec();
+        self.read(move |database, reach| database.last_uses(&keys, reach)).await
     }
 
     async fn seal(&self, sealed: bool) -> Result<(), StoreError> {

@@ -25,6 +25,7 @@ pub mod scale;
 pub mod scanning;
 pub mod sealing;
 pub mod strictness;
+pub mod uses;
 pub mod values;
 pub mod verification;
 
@@ -133,6 +134,16 @@ macro_rules! for_every_case {
             strictness::a_failing_store_neither_refuses_nor_accepts,
             strictness::lookups_beyond_the_bound_are_turned_away,
             strictness::a_lookup_that_nobody_waits_for_gives_its_place_back,
+            uses::the_last_use_of_a_key_is_noted_and_told,
+            uses::the_later_use_stays_whichever_comes_first,
+            uses::racing_notes_keep_the_latest_of_each_key,
+            uses::a_use_changes_no_record,
+            uses::a_use_is_not_told_of_in_another_workspace,
+            uses::a_use_of_what_is_not_there_harms_nothing,
+            uses::last_uses_stand_in_the_order_of_the_keys,
+            uses::thousands_of_uses_are_noted_and_told_at_once,
+            uses::a_sealed_store_notes_uses,
+            uses::a_closed_store_notes_no_uses,
             values::times_come_back_to_the_microsecond,
             values::every_character_of_unicode_comes_back_in_a_name,
             values::names_of_every_length_come_back,
@@ -162,6 +173,7 @@ macro_rules! for_every_durable_case {
             durability::what_was_answered_before_closing_is_kept,
             durability::reopening_keeps_what_was_imported,
             durability::reopening_keeps_the_seal,
+            uses::reopening_keeps_when_keys_were_used,
         }
     };
 }

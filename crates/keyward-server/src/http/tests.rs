@@ -10,15 +10,15 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use keyward_core::audit::{AuditLog, Trace};
 use keyward_core::change::Change;
-use keyward_core::clock::{Clock as _, SystemClock, SystemEntropy};
+use keyward_core::clock::{Clock as _, SystemClock, SystemEntropy, Timestamp};
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
 use keyward_core::memory::MemoryStore;
 use keyward_core::secret::{KeyDigest, KeyFormat};
 use keyward_core::service::{Keys, Rules};
 use keyward_core::store::{
-    Added, Addition, ChangeFeed, Changed, Filter, Imported, KeyStore, ListPosition, StoreError,
-    StoredKey,
+    Added, Addition, ChangeFeed, Changed, Filter, Imported, KeyPlace, KeyStore, ListPosition,
+    StoreError, StoredKey, Use,
 };
 use keyward_core::verify::{Bounds, Verifier};
 use serde_json::{Value, json};
@@ -116,6 +116,14 @@ impl KeyStore for FaultyStore {
 
     async fn import(&self, records: &[StoredKey]) -> Result<Imported, StoreError> {
         self.inner.import(records).await
+    }
+
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), StoreError> {
+        self.inner.record_uses(uses).await
+    }
+
+    async fn last_uses(&self, keys: &[KeyPlace]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        self.inner.last_uses(keys).await
     }
 
     async fn seal(&self, sealed: bool) -> Result<(), StoreError> {
