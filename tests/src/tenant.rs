@@ -52,6 +52,8 @@ pub struct KeyObject {
     pub revoked_by: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<String>,
 }
 
 impl KeyObject {
@@ -193,8 +195,17 @@ impl Tenant {
         parse(&answer.expect(201))
     }
 
-    /// One key.
+    /// One key, without when it was last used: that becomes known at some time after it was.
     pub async fn get(&self, id: Uuid) -> KeyObject {
+        KeyObject { last_used_at: None, ..self.shown(id).await }
+    }
+
+    /// When a key was last used, where that is known.
+    pub async fn last_use(&self, id: Uuid) -> Option<String> {
+        self.shown(id).await.last_used_at
+    }
+
+    async fn shown(&self, id: Uuid) -> KeyObject {
         parse(&self.client.get(&self.key_path(id)).bearer(&self.token).send().await.expect(200))
     }
 

@@ -12,10 +12,11 @@
 
 use hashbrown::HashTable;
 
+use crate::clock::Minute;
 use crate::id::KeyId;
 use crate::key::ApiKey;
 use crate::secret::KeyDigest;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, PoisonError};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Ordering, PoisonError};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Enough that threads seldom meet in one, few enough that small caches stay whole.
@@ -36,8 +37,8 @@ pub struct RecordCache {
 /// What the cell knows of a digest.
 #[derive(Debug)]
 pub enum Lookup {
-    /// The remembered record.
-    Hit(Arc<ApiKey>),
+    /// The remembered record, and the minute of which a use was noted beside it last.
+    Hit(Arc<ApiKey>, Minute),
     /// Nothing; the store must be asked, and the ticket says since when.
     Miss(FillTicket),
 }
@@ -74,6 +75,9 @@ struct Entry {
     record: Arc<ApiKey>,
     /// Whether it was read since the hand last came by.
     read: AtomicBool,
+    /// The number of the [`Minute`] of which a use was noted last. It stands where the entry would
+    /// have a gap, on the line of memory that a lookup has read anyway.
+    noted: AtomicU32,
 }
 
 impl RecordCache {
@@ -90,9 +94,10 @@ impl RecordCache {
         let shard = self.shard(digest);
         let records = shard.read();
         match records.find(digest) {
-            Some(record) => {
+            Some(entry) => {
                 shard.hits.fetch_add(1, Ordering::Relaxed);
-                Lookup::Hit(record)
+                let noted = Minute::from_number(entry.noted.load(Ordering::Relaxed));
+                Lookup::Hit(Arc::clone(&entry.record), noted)
             }
             None => Lookup::Miss(FillTicket { evictions: records.evictions }),
         }
@@ -113,6 +118,13 @@ impl RecordCache {
         }
         records.keep(digest, record);
         true
+    }
+
+    /// Notes beside the record of `digest`, where it is remembered, that it was used in `minute`.
+    pub fn note_use(&self, digest: &KeyDigest, minute: Minute) {
+        if let Some(entry) = self.shard(digest).read().find(digest) {
+            entry.noted.store(minute.number(), Ordering::Relaxed);
+        }
     }
 
     /// Forgets `digest`, and makes every read that is under way in its shard forget what it brings.
@@ -188,13 +200,13 @@ fn hash(digest: &KeyDigest) -> u64 {
 }
 
 impl Records {
-    fn find(&self, digest: &KeyDigest) -> Option<Arc<ApiKey>> {
+    fn find(&self, digest: &KeyDigest) -> Option<&Entry> {
         let entry = self.table.find(hash(digest), |entry| entry.digest == *digest)?;
         // Writing only where it changes something keeps the line shared between cores.
         if !entry.read.load(Ordering::Relaxed) {
             entry.read.store(true, Ordering::Relaxed);
         }
-        Some(Arc::clone(&entry.record))
+        Some(entry)
     }
 
     fn keep(&mut self, digest: &KeyDigest, record: Arc<ApiKey>) {
@@ -202,7 +214,8 @@ impl Records {
         while self.table.len() >= self.capacity {
             self.make_room();
         }
-        let entry = Entry { digest: *digest, record, read: AtomicBool::new(false) };
+        let (read, noted) = (AtomicBool::new(false), AtomicU32::new(Minute::NONE.number()));
+        let entry = Entry { digest: *digest, record, read, noted };
         self.table.insert_unique(hash(digest), entry, |entry| hash(&entry.digest));
     }
 
@@ -244,7 +257,7 @@ mod tests {
     fn ticket(cache: &RecordCache, n: u64) -> FillTicket {
         match cache.lookup(&digest(n)) {
             Lookup::Miss(ticket) => ticket,
-            Lookup::Hit(_) => panic!("{n} is remembered"),
+            Lookup::Hit(..) => panic!("{n} is remembered"),
         }
     }
 
@@ -254,7 +267,7 @@ mod tests {
     }
 
     fn remembers(cache: &RecordCache, n: u64) -> bool {
-        matches!(cache.lookup(&digest(n)), Lookup::Hit(_))
+        matches!(cache.lookup(&digest(n)), Lookup::Hit(..))
     }
 
     #[test]
@@ -320,6 +333,30 @@ mod tests {
             let shards = cache.shards.len();
             assert_eq!(cache.len(), entries / shards * shards, "{entries}");
         }
+    }
+
+    #[test]
+    fn the_minute_of_a_use_stands_beside_its_record_and_goes_with_it() {
+        let cache = RecordCache::new(10);
+        let noted = |n| match cache.lookup(&digest(n)) {
+            Lookup::Hit(_, noted) => noted,
+            Lookup::Miss(_) => panic!("{n} is not remembered"),
+        };
+        fill(&cache, 1);
+        fill(&cache, 2);
+        let minute = Minute::from_number(28_000_000);
+        for n in [1, 3] {
+            cache.note_use(&digest(n), minute);
+        }
+        assert_eq!([noted(1), noted(2)], [minute, Minute::NONE]);
+        cache.evict(&digest(1));
+        fill(&cache, 1);
+        assert_eq!(noted(1), Minute::NONE);
+    }
+
+    #[test]
+    fn an_entry_is_no_larger_for_the_minute() {
+        assert_eq!(size_of::<Entry>(), size_of::<(KeyDigest, usize, usize)>());
     }
 
     #[test]

@@ -107,6 +107,37 @@ impl fmt::Debug for Timestamp {
     }
 }
 
+/// A minute of UTC, as fine as last uses are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Minute(u32);
+
+impl Minute {
+    /// No minute. In its place nothing is noted, and it is before every other.
+    pub const NONE: Self = Self(0);
+
+    /// The minute in which `time` lies; the first one of 1970 is the earliest, and stands for all before.
+    pub fn of(time: Timestamp) -> Self {
+        Self(u32::try_from(time.0 / MINUTE_MICROS).unwrap_or(0).max(1))
+    }
+
+    /// The moment at which it begins.
+    pub const fn start(self) -> Timestamp {
+        Timestamp(self.0 as i64 * MINUTE_MICROS)
+    }
+
+    /// The number that [`Minute::from_number`] reads.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The minute with this number.
+    pub const fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+}
+
+const MINUTE_MICROS: i64 = 60_000_000;
+
 /// Where the time comes from.
 pub trait Clock: Send + Sync {
     /// The present, by the clock on the wall.
@@ -281,6 +312,18 @@ mod tests {
             let expected = DateTime::from_timestamp_micros(micros).unwrap();
             assert_eq!(time.to_string(), expected.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string());
             micros += 86_400_000_000 * 31 + 12_345_678_901;
+        }
+    }
+
+    #[test]
+    fn a_minute_begins_with_its_first_second() {
+        let start = |text| Minute::of(Timestamp::parse(text).unwrap()).start().to_string();
+        for second in ["2024-01-15T09:30:00Z", "2024-01-15T09:30:59.999999Z"] {
+            assert_eq!(start(second), "2024-01-15T09:30:00Z");
+        }
+        assert_eq!(start("9999-12-31T23:59:59Z"), "9999-12-31T23:59:00Z");
+        for early in ["0000-01-01T00:00:00Z", "1970-01-01T00:00:00Z"] {
+            assert_ne!(Minute::of(Timestamp::parse(early).unwrap()), Minute::NONE);
         }
     }
 

@@ -19,6 +19,7 @@
 //! | [`revoke`] | the end of keys: one, those that somebody shows, and many at once |
 //! | [`verify`] | the answer to "is this key good?", at the speed of memory |
 //! | [`cache`] | the cell of remembered records behind it |
+//! | [`uses`] | when keys were last used, on its way to the store |
 //! | [`proof`] | the proof that the cell is up to date with a store that others write too |
 //! | [`freshness`] | how a node comes to that proof: polls, who waits for them, and the barrier |
 //! | [`clock`] | time and randomness, injected |
@@ -44,4 +45,5 @@ pub mod store;
 mod sync;
 #[cfg(test)]
 mod testing;
+pub mod uses;
 pub mod verify;

@@ -1,15 +1,19 @@
 //! Records for the unit tests of this crate.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::audit::{Origin, Trace};
 use crate::clock::{Reading, SeededEntropy, Sleep, Timer, Timestamp};
 use crate::details::Details;
+use crate::id::EventId;
 use crate::key::{ApiKey, KeyName, Status};
-use crate::secret::KeyFormat;
+use crate::secret::{KeyDigest, KeyFormat};
+use crate::store::{Addition, StoredKey};
 
 /// An active key with the id `n`, in the workspace `workspace`.
 pub fn key(workspace: u128, n: u128) -> ApiKey {
@@ -27,6 +31,26 @@ pub fn key(workspace: u128, n: u128) -> ApiKey {
         named_scopes: None,
         details: Details::default(),
     }
+}
+
+/// What `future` gives, which waits for nothing.
+pub fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+/// What an event is made of, of which no more than the time is said.
+pub fn trace(at: Timestamp) -> Trace {
+    let id = EventId::mint(at, &SeededEntropy::new(1)).unwrap();
+    Trace { id, at, account: None, credential: None, origin: Origin::default(), key: None }
+}
+
+/// The addition of a record.
+pub fn addition(key: &ApiKey, digest: KeyDigest) -> Addition {
+    let stored = StoredKey { key: key.clone(), digest };
+    Addition { stored, trace: trace(key.created_at), once: None }
 }
 
 /// Clocks that stand still until a test moves them. Waits end when they have come that far.

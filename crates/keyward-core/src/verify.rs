@@ -24,13 +24,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::cache::{FillTicket, Lookup, RecordCache};
-use crate::clock::{Reading, Timer, Timestamp};
+use crate::clock::{Minute, Reading, Timer, Timestamp};
 use crate::freshness::{Follower, Freshness, NotFresh};
 use crate::id::{KeyId, WorkspaceId};
 use crate::key::{ApiKey, Status};
 use crate::scope::Scopes;
 use crate::secret::{KeyDigest, KeyFormat};
 use crate::store::{KeyStore, StoreError};
+use crate::uses::Uses;
 
 /// How often, and after how long, somebody who can wait asks whether fewer keys are being looked up.
 const TURNS: u32 = 200;
@@ -148,6 +149,7 @@ pub struct Verifier {
     /// For a store that others write too.
     freshness: Option<Arc<Freshness>>,
     lookups: Lookups,
+    uses: Uses,
 }
 
 impl Verifier {
@@ -166,12 +168,14 @@ impl Verifier {
         let follower =
             freshness.as_ref().map(|it| Follower::new(Arc::clone(it), Arc::clone(&cache)));
         let lookups = Lookups { most: bounds.miss_concurrency, ..Lookups::default() };
-        (Self { store, format, cache, timer, freshness, lookups }, follower)
+        let uses = Uses::default();
+        (Self { store, format, cache, timer, freshness, lookups, uses }, follower)
     }
 
     /// Judges a presented key.
     ///
-    /// A malformed key costs no digest, a remembered one no read of the store.
+    /// A malformed key costs no digest, a remembered one no read of the store. A good one is noted as
+    /// used, also where it turns out not to meet what is demanded of it: somebody has it in use.
     ///
     /// # Errors
     ///
@@ -205,9 +209,11 @@ impl Verifier {
         let mut proven = freshness.is_none_or(|(it, arrival)| it.holds(arrival));
         loop {
             match self.cache.lookup(&digest) {
-                Lookup::Hit(record) if proven => return self.judge(record, arrival).await,
+                Lookup::Hit(record, noted) if proven => {
+                    return self.judge(&digest, record, noted, arrival).await;
+                }
                 // It will be read once more, after the proof.
-                Lookup::Hit(_) => {
+                Lookup::Hit(..) => {
                     if let Some((freshness, arrival)) = freshness {
                         freshness.prove(arrival).await?;
                     }
@@ -230,12 +236,14 @@ impl Verifier {
         };
         let record = Arc::new(record);
         self.cache.fill(digest, ticket, Arc::clone(&record));
-        self.judge(record, arrival).await
+        self.judge(digest, record, Minute::NONE, arrival).await
     }
 
     async fn judge(
         &self,
+        digest: &KeyDigest,
         record: Arc<ApiKey>,
+        noted: Minute,
         arrival: Option<Reading>,
     ) -> Result<Verdict, VerifyError> {
         if record.status == Status::Revoked {
@@ -244,7 +252,35 @@ impl Verifier {
         if record.details.expires_at.is_some() && record.expired_at(self.time_at(arrival).await?) {
             return Ok(Verdict::Refused(Refusal::Expired));
         }
+        let minute = self.uses.minute();
+        if noted != minute {
+            self.cache.note_use(digest, minute);
+            self.uses.note(&record, minute);
+        }
         Ok(Verdict::Accepted(record))
+    }
+
+    /// Makes the present minute, by the time that expiry is judged by, the one of which uses are noted
+    /// from now on. To be called about every second. Until it is called for the first time, none is
+    /// noted.
+    pub fn keep_minute(&self) {
+        let now = self.timer.read();
+        let of_the_store = self.freshness.as_ref().and_then(|it| it.store_time(now));
+        self.uses.begin(Minute::of(of_the_store.unwrap_or_else(|| now.wall())));
+    }
+
+    /// Writes to the store what is noted of uses and not written yet. It may be broken off.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails. What was not written stays noted.
+    pub async fn write_uses(&self) -> Result<(), StoreError> {
+        self.uses.write(&*self.store).await
+    }
+
+    /// The uses that are noted.
+    pub fn uses(&self) -> &Uses {
+        &self.uses
     }
 
     /// The time by which expiry is judged (V14): that of the store where it is shared, so that nodes

@@ -79,6 +79,10 @@ pub struct ServeOptions {
     #[command(flatten)]
     pub expiry: ExpiryOptions,
 
+    /// Do not keep when keys are used, and do not show when they were. Of a cluster, all nodes or none.
+    #[arg(long, env = "KEYWARD_NO_LAST_USED")]
+    pub no_last_used: bool,
+
     /// How log lines are written, to standard error.
     #[arg(long, env = "KEYWARD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

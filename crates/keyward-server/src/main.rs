@@ -9,6 +9,7 @@ mod seal;
 mod serve;
 mod timer;
 mod token;
+mod uses;
 
 use std::process::ExitCode;
 

@@ -81,6 +81,6 @@ impl Trouble {
 }
 
 /// What stands behind the error, which itself says only that the store is unavailable.
-fn cause(error: &StoreError) -> String {
+pub fn cause(error: &StoreError) -> String {
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -1,6 +1,9 @@
 //! What the core takes from one place, with a choice of the next thread at each use.
 
 pub use event_listener::EventListener;
+/// Says when a record was used, which decides nothing here: points at it would only lengthen the search.
+pub use std::sync::atomic::AtomicU32;
+
 pub use shuttle::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 pub use shuttle::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

@@ -63,13 +63,13 @@ pub fn digest(n: u8) -> KeyDigest {
 pub fn miss(cell: &RecordCache, digest: &KeyDigest) -> Option<FillTicket> {
     match cell.lookup(digest) {
         Lookup::Miss(ticket) => Some(ticket),
-        Lookup::Hit(_) => None,
+        Lookup::Hit(..) => None,
     }
 }
 
 /// Whether the cell would have the key accepted.
 pub fn accepts(cell: &RecordCache, digest: &KeyDigest) -> bool {
-    matches!(cell.lookup(digest), Lookup::Hit(record) if record.status == Status::Active)
+    matches!(cell.lookup(digest), Lookup::Hit(record, _) if record.status == Status::Active)
 }
 
 /// A clock that goes on by one with each look at it. No wait ends by it.

@@ -1,5 +1,3 @@
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -14,7 +12,7 @@ use crate::key::{ApiKey, KeyName};
 use crate::memory::MemoryStore;
 use crate::secret::KeyDigest;
 use crate::store::{Addition, KeyStore, StoredKey};
-use crate::testing::key;
+use crate::testing::{at_once, key};
 
 fn audit_key(byte: u8) -> AuditKey {
     AuditKey::new(&[byte; 32]).unwrap()
@@ -70,38 +68,30 @@ async fn forged(events: &[Recorded]) -> MemoryStore {
     store
 }
 
-/// What a call of a store in memory brings, which never waits.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(outcome) => outcome,
-        Poll::Pending => panic!("a store in memory waits for nothing"),
-    }
-}
-
 /// A store with 20 sealed events, oldest first, and its newest link.
 fn sealed() -> (MemoryStore, Vec<Recorded>, Link) {
-    let store = now(store(20, Some(audit_key(1))));
-    assert_eq!(now(seal(&store, &audit_key(1))).unwrap(), Sealed { sealed: 20, forged: 0 });
-    let found = now(verified(&store, None));
+    let store = at_once(store(20, Some(audit_key(1))));
+    assert_eq!(at_once(seal(&store, &audit_key(1))).unwrap(), Sealed { sealed: 20, forged: 0 });
+    let found = at_once(verified(&store, None));
     assert_eq!((found.sealed, found.unsealed, found.fault_count), (20, 0, 0));
-    let events = now(chain(&store));
+    let events = at_once(chain(&store));
     (store, events, found.head.unwrap())
 }
 
 fn faults(events: &[Recorded]) -> Vec<Fault> {
-    now(async { verified(&forged(events).await, None).await.faults })
+    at_once(async { verified(&forged(events).await, None).await.faults })
 }
 
 #[test]
 fn what_is_sealed_in_many_pages_verifies_and_the_tail_is_told_apart() {
-    let store = now(store(2_500, Some(audit_key(1))));
-    assert_eq!(now(seal(&store, &audit_key(1))).unwrap(), Sealed { sealed: 2_500, forged: 0 });
-    now(add(&store, 2_501, Some(audit_key(1))));
-    let found = now(verified(&store, None));
+    let store = at_once(store(2_500, Some(audit_key(1))));
+    assert_eq!(at_once(seal(&store, &audit_key(1))).unwrap(), Sealed { sealed: 2_500, forged: 0 });
+    at_once(add(&store, 2_501, Some(audit_key(1))));
+    let found = at_once(verified(&store, None));
     assert_eq!((found.sealed, found.unsealed, found.fault_count), (2_500, 1, 0));
     assert_eq!(found.head.unwrap().number, 2_500);
-    assert_eq!(now(seal(&store, &audit_key(1))).unwrap(), Sealed { sealed: 1, forged: 0 });
-    assert_eq!(now(verified(&store, found.head)).faults, []);
+    assert_eq!(at_once(seal(&store, &audit_key(1))).unwrap(), Sealed { sealed: 1, forged: 0 });
+    assert_eq!(at_once(verified(&store, found.head)).faults, []);
 }
 
 #[test]
@@ -152,10 +142,10 @@ fn an_event_that_was_put_in_is_found() {
     let signed = trace(22, Some(audit_key(2))).of_creation(&key(1, 22));
     let loose = [unsigned.clone(), signed.clone()];
     let loose = loose.map(|event| Recorded { event, link: None });
-    now(store.import_events(&loose)).unwrap();
+    at_once(store.import_events(&loose)).unwrap();
     // The sealer gives it no credit.
-    assert_eq!(now(seal(&store, &audit_key(1))).unwrap(), Sealed { sealed: 0, forged: 1 });
-    let found = now(verified(&store, None));
+    assert_eq!(at_once(seal(&store, &audit_key(1))).unwrap(), Sealed { sealed: 0, forged: 1 });
+    let found = at_once(verified(&store, None));
     let expected = [Fault::Changed(signed.id), Fault::Unsigned(unsigned.id, unsigned.at)];
     assert_eq!((found.sealed, &*found.faults), (20, &expected[..]));
     let link = audit_key(2).link(workspace(), Some(head), signed.tag.unwrap());
@@ -166,12 +156,12 @@ fn an_event_that_was_put_in_is_found() {
 #[test]
 fn an_end_that_was_cut_is_found_by_a_link_that_was_kept() {
     let (_, events, head) = sealed();
-    let cut = now(forged(&events[..15]));
-    assert_eq!(now(verified(&cut, None)).faults, []);
-    assert_eq!(now(verified(&cut, Some(head))).faults, [Fault::NotKept(20)]);
+    let cut = at_once(forged(&events[..15]));
+    assert_eq!(at_once(verified(&cut, None)).faults, []);
+    assert_eq!(at_once(verified(&cut, Some(head))).faults, [Fault::NotKept(20)]);
     let other = Link { hash: [9; 32], ..head };
     let (store, ..) = sealed();
-    assert_eq!(now(verified(&store, Some(other))).faults, [Fault::NotKept(20)]);
+    assert_eq!(at_once(verified(&store, Some(other))).faults, [Fault::NotKept(20)]);
 }
 
 #[test]
@@ -180,22 +170,24 @@ fn another_workspace_s_events_are_no_part_of_a_chain() {
     for recorded in &mut events {
         recorded.event.workspace = Uuid::from_u128(2).into();
     }
-    let moved = now(forged(&events));
-    let found = now(verify(&moved, &audit_key(1), Uuid::from_u128(2).into(), None)).unwrap();
+    let moved = at_once(forged(&events));
+    let found = at_once(verify(&moved, &audit_key(1), Uuid::from_u128(2).into(), None)).unwrap();
     assert_eq!(found.fault_count, 40);
 }
 
 #[test]
 fn of_two_sealers_one_does_nothing() {
-    let store = now(store(3, Some(audit_key(1))));
-    let events = now(store.unsealed(None, 10)).unwrap();
+    let store = at_once(store(3, Some(audit_key(1))));
+    let events = at_once(store.unsealed(None, 10)).unwrap();
     let tag = |event: &Event| event.tag.unwrap();
     let link = audit_key(1).link(workspace(), None, tag(&events[0]));
     let new = NewLink { workspace: workspace(), event: (&events[0]).into(), link };
-    assert!(now(store.link(&[new])).unwrap());
-    assert!(!now(store.link(&[new])).unwrap());
+    assert!(at_once(store.link(&[new])).unwrap());
+    assert!(!at_once(store.link(&[new])).unwrap());
     let gap = Link { number: 3, ..link };
-    assert!(!now(store.link(&[NewLink { event: (&events[1]).into(), link: gap, ..new }])).unwrap());
+    assert!(
+        !at_once(store.link(&[NewLink { event: (&events[1]).into(), link: gap, ..new }])).unwrap()
+    );
 }
 
 #[test]

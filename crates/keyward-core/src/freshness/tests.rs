@@ -59,7 +59,7 @@ impl Node {
     }
 
     fn remembers(&self, n: u8) -> bool {
-        matches!(self.cell.lookup(&digest(n)), Lookup::Hit(_))
+        matches!(self.cell.lookup(&digest(n)), Lookup::Hit(..))
     }
 }
 

@@ -21,6 +21,7 @@ use crate::http::{App, Front, Limits, Metrics, TrustedProxies};
 use crate::serve::{Listener, raise_file_limit, stop_signal};
 use crate::timer::SystemTimer;
 use crate::token::{self, Tokens};
+use crate::uses::Uses;
 use crate::{poll, seal};
 
 /// How often histograms are folded.
@@ -67,6 +68,7 @@ async fn serve_from(
         Verifier::new(Arc::clone(&store), format.clone(), bounds, Arc::clone(&timer) as _);
     let verifier = Arc::new(verifier);
     let following = tokio::spawn(poll::follow(Arc::clone(&store), follower));
+    let uses = Uses::start(&verifier, &store, !options.no_last_used).await;
     let audit = options.audit.key.or_of(storage)?;
     let sealing = audit.clone().map(|key| tokio::spawn(seal::run(Arc::clone(&store), key)));
     if sealing.is_none() {
@@ -114,6 +116,7 @@ async fn serve_from(
     if let Some(sealing) = sealing {
         sealing.abort();
     }
+    uses.end().await;
     Ok(())
 }
 

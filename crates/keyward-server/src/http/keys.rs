@@ -219,7 +219,7 @@ fn no_such_key() -> Problem {
 
 /// Get an API key
 ///
-/// As the list shows it.
+/// As the list shows it that was asked for with a parameter.
 #[utoipa::path(
     get, path = "/api/v1/workspaces/{id}/api-keys/{keyId}", operation_id = "getApiKey", tag = "API keys",
     params(
@@ -239,7 +239,8 @@ async fn get(id: String, key: String, headers: HeaderMap, call: Call) -> Result<
     let caller = caller.authorise(workspace, Permission::Read)?;
     let found = call.in_time(call.keys.get(&caller, key)).await??;
     let found = found.ok_or_else(no_such_key)?;
-    Ok(json_answer(StatusCode::OK, json(&KeyObject::new(&found))?))
+    let last_use = call.in_time(call.keys.last_use(&caller, &found)).await??;
+    Ok(json_answer(StatusCode::OK, json(&KeyObject::new(&found).last_used(last_use))?))
 }
 
 /// Change an API key

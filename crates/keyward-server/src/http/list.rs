@@ -2,6 +2,7 @@
 
 use bytes::{BufMut as _, BytesMut};
 use keyward_core::caller::Authorised;
+use keyward_core::clock::Timestamp;
 use keyward_core::key::{ApiKey, KeyName, Status};
 use keyward_core::scope::Permission;
 use keyward_core::store::{Filter, ListPosition, StoreError};
@@ -17,9 +18,9 @@ use super::{App, Call, openapi};
 /// List all API keys
 ///
 /// All keys of the workspace, newest first; equal times by id. The raw key is never among them. With
-/// any parameter it also says of revoked keys when, by whom and why they were revoked. With a limit,
-/// that many of them, and where there are more a link to those. Whatever is created or revoked
-/// meanwhile, a key that is there throughout is on exactly one page.
+/// any parameter it also says when keys were last used, and of revoked ones when, by whom and why they
+/// were revoked. With a limit, that many of them, and where there are more a link to those. Whatever is
+/// created or revoked meanwhile, a key that is there throughout is on exactly one page.
 #[utoipa::path(
     get, path = "/api/v1/workspaces/{id}/api-keys", operation_id = "listApiKeys", tag = "API keys",
     params(
@@ -65,28 +66,46 @@ enum Show {
     Whole,
 }
 
+/// A key, and when it was last used; nothing where that is not shown.
+struct Listed {
+    key: ApiKey,
+    last_use: Option<Timestamp>,
+}
+
 impl Listing for Keys {
-    type Item = ApiKey;
+    type Item = Listed;
 
     async fn read(
         &self,
         app: &App,
-        after: Option<&ApiKey>,
+        after: Option<&Listed>,
         limit: usize,
-    ) -> Result<Vec<ApiKey>, StoreError> {
-        let after = after.map(ListPosition::from).or(self.after);
-        app.keys.list(&self.caller, &self.filter, after, limit).await
+    ) -> Result<Vec<Listed>, StoreError> {
+        let after = after.map(|it| ListPosition::from(&it.key)).or(self.after);
+        let keys = app.keys.list(&self.caller, &self.filter, after, limit).await?;
+        let last_uses = match self.show {
+            Show::Documented => Vec::new(),
+            Show::Whole => app.keys.last_uses(&self.caller, &keys).await?,
+        };
+        let last_uses = last_uses.into_iter().chain(std::iter::repeat(None));
+        Ok(keys
+            .into_iter()
+            .zip(last_uses)
+            .map(|(key, last_use)| Listed { key, last_use })
+            .collect())
     }
 
-    fn write(&self, key: &ApiKey, text: &mut BytesMut) -> serde_json::Result<()> {
+    fn write(&self, listed: &Listed, text: &mut BytesMut) -> serde_json::Result<()> {
+        let Listed { key, last_use } = listed;
         let object = match self.show {
             Show::Documented => KeyObject::documented(key),
-            Show::Whole => KeyObject::new(key),
+            Show::Whole => KeyObject::new(key).last_used(*last_use),
         };
         serde_json::to_writer(text.writer(), &object)
     }
 
-    fn next_page(&self, last: &ApiKey, limit: usize) -> String {
+    fn next_page(&self, last: &Listed, limit: usize) -> String {
+        let last = &last.key;
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("limit", &limit.to_string());
         query.append_pair("cursor", &cursor(last.created_at, last.id.as_uuid()));

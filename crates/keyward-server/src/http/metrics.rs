@@ -46,6 +46,8 @@ pub struct Metrics {
     cache_hits: Counter,
     fills_discarded: Counter,
     store_lookups: Counter,
+    uses_written: Counter,
+    uses_dropped: Counter,
     freshness: Freshness,
     /// Open connections.
     pub connections: Gauge,
@@ -80,6 +82,8 @@ impl Metrics {
             fills_discarded: counter!("keyward_fills_discarded_total"),
             freshness: Freshness::register(),
             store_lookups: counter!("keyward_store_lookups_total"),
+            uses_written: counter!("keyward_uses_written_total"),
+            uses_dropped: counter!("keyward_uses_dropped_total"),
             connections: gauge!("keyward_connections"),
             create_seconds: histogram!("keyward_change_seconds", "change" => "create"),
             revoke_seconds: histogram!("keyward_change_seconds", "change" => "revoke"),
@@ -122,6 +126,8 @@ impl Metrics {
         self.cache_hits.absolute(cache.hits());
         self.fills_discarded.absolute(cache.discarded());
         self.store_lookups.absolute(verifier.lookups());
+        self.uses_written.absolute(verifier.uses().written());
+        self.uses_dropped.absolute(verifier.uses().dropped());
         if let Some(freshness) = verifier.freshness() {
             self.freshness.read(freshness);
         }
@@ -172,6 +178,11 @@ fn describe() {
     describe_counter!(
         "keyward_fills_discarded_total",
         "Lookups whose record was not kept, because something was evicted meanwhile"
+    );
+    describe_counter!("keyward_uses_written_total", "Last uses of keys that were written");
+    describe_counter!(
+        "keyward_uses_dropped_total",
+        "Last uses of keys that were not noted, because too many waited to be written"
     );
     describe_gauge!(
         "keyward_freshness_age_seconds",

@@ -80,6 +80,12 @@ pub struct KeyObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<ReasonWord>, nullable = false)]
     revoked_reason: Option<&'static str>,
+    /// The minute in which the key was last verified and found good. It may be about 10 s late. Only
+    /// where one key is got and in lists that were asked for with a parameter; left out where that
+    /// never happened, or is not kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false, format = DateTime, example = "2024-01-15T09:30:00Z")]
+    last_used_at: Option<Time>,
 }
 
 /// The words of a key's status.
@@ -151,7 +157,13 @@ impl<'a> KeyObject<'a> {
             revoked_at: revocation.map(|it| Time(it.at)),
             revoked_by: revocation.and_then(|it| it.by).as_ref().map(AccountId::as_uuid),
             revoked_reason: revocation.and_then(|it| it.reason).map(Reason::as_str),
+            last_used_at: None,
         }
+    }
+
+    /// The same with when the key was last used, where that is known.
+    pub fn last_used(self, at: Option<Timestamp>) -> Self {
+        Self { last_used_at: at.map(Time), ..self }
     }
 
     /// The key as the documented list shows it. That it is revoked is its status, and when, the time

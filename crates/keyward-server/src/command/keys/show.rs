@@ -30,6 +30,7 @@ pub struct KeyObject {
     revoked_at: Option<String>,
     revoked_by: Option<String>,
     revoked_reason: Option<String>,
+    last_used_at: Option<String>,
 }
 
 /// One key: a line for each member, its name and its value.
@@ -59,6 +60,7 @@ pub fn one(key: &KeyObject) -> String {
         ("revoked", key.revoked_at.as_deref()),
         ("revoked by", key.revoked_by.as_deref()),
         ("reason", key.revoked_reason.as_deref()),
+        ("last used", key.last_used_at.as_deref()),
     ];
     let mut text = String::new();
     for (name, value) in lines.into_iter().filter_map(|(name, value)| Some((name, value?))) {
@@ -81,9 +83,10 @@ const NAME: usize = 1;
 
 /// Many keys, a line for each, names cut to fit `width` where there is one.
 pub fn many(keys: &[KeyObject], width: Option<usize>) -> String {
-    let heads = ["ID", "NAME", "PREFIX", "STATUS", "CREATED", "EXPIRES"].map(str::to_owned);
+    let heads =
+        ["ID", "NAME", "PREFIX", "STATUS", "CREATED", "EXPIRES", "LAST USED"].map(str::to_owned);
     let rows: Vec<_> = std::iter::once(heads).chain(keys.iter().map(row)).collect();
-    let mut widths = [0; 6];
+    let mut widths = [0; 7];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.width());
@@ -106,7 +109,7 @@ pub fn many(keys: &[KeyObject], width: Option<usize>) -> String {
     text
 }
 
-fn row(key: &KeyObject) -> [String; 6] {
+fn row(key: &KeyObject) -> [String; 7] {
     [
         printable(&key.id),
         printable(&key.name),
@@ -114,6 +117,8 @@ fn row(key: &KeyObject) -> [String; 6] {
         printable(&key.status),
         to_the_second(&key.created_at),
         key.expires_at.as_deref().map_or("never".into(), to_the_second),
+        // It may be that it never was, or that the server does not keep it.
+        key.last_used_at.as_deref().map_or("-".into(), printable),
     ]
 }
 
@@ -187,7 +192,7 @@ mod tests {
     fn columns_are_aligned_and_names_fill_the_terminal() {
         let keys = ["CI/CD", "a name that is much too long for this", "日本語の名前です日本語"];
         let keys = keys.map(key);
-        let fixed = 36 + 12 + 6 + 20 + 7 + 5 * GAP;
+        let fixed = 36 + 12 + 6 + 20 + 7 + 9 + 6 * GAP;
         let table = many(&keys, Some(fixed + 16));
         let lines: Vec<_> = table.lines().collect();
         assert!(lines.iter().all(|line| line.width() <= fixed + 16), "{table}");
@@ -195,7 +200,7 @@ mod tests {
         assert!(lines[3].contains(" 日本語の名前で…   sk_live"), "{table}");
         let starts = lines[1..].iter().map(|line| line[..line.find("sk_live").unwrap()].width());
         assert!(starts.eq([56; 3]), "{table}");
-        assert!(lines[1].ends_with("  active  2026-11-23T05:50:46Z  never"), "{table}");
+        assert!(lines[1].ends_with("  active  2026-11-23T05:50:46Z  never    -"), "{table}");
     }
 
     #[test]
