@@ -11,6 +11,7 @@ use keyward_rocksdb::RocksStore;
 use keyward_test_postgres::database::Database;
 use tempfile::TempDir;
 
+use crate::launch::Storage;
 use crate::postgres;
 
 /// Makes stores of one driver. Each value has a place of its own, empty at first, which goes when
@@ -77,5 +78,26 @@ impl Driver for Postgres {
         };
         let store = PostgresStore::connect(self.database.url(), settings).await;
         Arc::new(store.expect("the store opens"))
+    }
+}
+
+/// Opens the store that a server may have used, or will.
+pub async fn open(storage: &Storage) -> Arc<dyn KeyStore> {
+    match storage {
+        Storage::Memory | Storage::Elsewhere(_) => panic!("the storage is nobody else's"),
+        Storage::Rocks(_) => {
+            let directory = storage.directory().expect("RocksDB has a directory");
+            let store = RocksStore::open(&directory, keyward_rocksdb::Settings::default());
+            Arc::new(store.expect("the store opens"))
+        }
+        Storage::Postgres(database) => {
+            let settings = keyward_postgres::Settings {
+                pool_size: 4,
+                pool_wait: Duration::from_secs(30),
+                window: Duration::from_millis(10),
+            };
+            let store = PostgresStore::connect(database.url(), settings).await;
+            Arc::new(store.expect("the store opens"))
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::audit::Origin;
 use crate::caller::Authorised;
 use crate::change::Change;
-use crate::clock::Timestamp;
+use crate::clock::{Minute, Timestamp};
 use crate::details::{Reason, Revocation};
 use crate::freshness::outlast_windows;
 use crate::id::{AccountId, KeyId};
@@ -19,6 +19,9 @@ const PAGE: usize = 1_000;
 pub struct Doomed {
     /// They were created before this moment.
     pub created_before: Option<Timestamp>,
+    /// They were last used before the minute in which this moment lies or, where they never were,
+    /// created before that.
+    pub unused_since: Option<Timestamp>,
     /// This account created them.
     pub created_by: Option<AccountId>,
     /// Their name begins so.
@@ -29,6 +32,12 @@ impl Doomed {
     fn includes(&self, key: &ApiKey) -> bool {
         self.created_before.is_none_or(|time| key.created_at < time)
             && self.name_prefix.as_ref().is_none_or(|it| key.name.as_str().starts_with(&**it))
+    }
+
+    fn includes_used(&self, key: &ApiKey, last_use: Option<Timestamp>) -> bool {
+        // A use is kept as of the beginning of its minute, which may be before the key was made.
+        let last = last_use.unwrap_or(key.created_at).max(key.created_at);
+        self.unused_since.is_none_or(|time| last < Minute::of(time).start())
     }
 }
 
@@ -91,7 +100,8 @@ impl Keys {
         self.store.import(&[]).await.map(drop)
     }
 
-    /// The keys of the caller's workspace that are doomed, as they are now.
+    /// The keys of the caller's workspace that are doomed, as they are now. What this node has noted of
+    /// their use counts; what others noted in the last seconds may not.
     ///
     /// # Errors
     ///
@@ -103,16 +113,36 @@ impl Keys {
     ) -> Result<Vec<KeyId>, StoreError> {
         let status = Some(Status::Active);
         let filter = Filter { status, created_by: doomed.created_by, name: None };
+        if doomed.unused_since.is_some() {
+            self.verifier.write_uses().await?;
+        }
         let mut found = Vec::new();
         let mut after: Option<ListPosition> = None;
         loop {
-            let page = self.store.list(caller.workspace(), &filter, after, PAGE).await?;
-            found.extend(page.iter().filter(|key| doomed.includes(key)).map(|key| key.id));
-            match page.last().filter(|_| page.len() == PAGE) {
-                Some(last) => after = Some(last.into()),
+            let mut page = self.store.list(caller.workspace(), &filter, after, PAGE).await?;
+            let next = page.last().filter(|_| page.len() == PAGE).map(ListPosition::from);
+            page.retain(|key| doomed.includes(key));
+            found.extend(self.unused(caller, page, doomed).await?);
+            match next {
+                Some(_) => after = next,
                 None => return Ok(found),
             }
         }
+    }
+
+    async fn unused(
+        &self,
+        caller: &Authorised,
+        keys: Vec<ApiKey>,
+        doomed: &Doomed,
+    ) -> Result<Vec<KeyId>, StoreError> {
+        if doomed.unused_since.is_none() {
+            return Ok(keys.into_iter().map(|key| key.id).collect());
+        }
+        let last_uses = self.last_uses(caller, &keys).await?;
+        let unused =
+            keys.iter().zip(last_uses).filter(|(key, last)| doomed.includes_used(key, *last));
+        Ok(unused.map(|(key, _)| key.id).collect())
     }
 
     /// As [`Keys::revoke`], but it is *not* waited for that no node accepts the key any more: call
@@ -141,5 +171,43 @@ impl Keys {
     /// When the store fails.
     pub async fn outlast(&self) -> Result<(), StoreError> {
         outlast_windows(&*self.store, &*self.timer).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn at(second: &str) -> Timestamp {
+        Timestamp::parse(&format!("2024-01-15T{second}Z")).unwrap()
+    }
+
+    /// A key that is made at 9:30:30.
+    fn key() -> ApiKey {
+        ApiKey { created_at: at("09:30:30"), ..testing::key(1, 1) }
+    }
+
+    #[test]
+    fn a_key_is_unused_since_a_time_where_its_last_use_was_in_a_minute_before() {
+        let dooms = |since, used| {
+            let doomed = Doomed { unused_since: Some(at(since)), ..Doomed::default() };
+            doomed.includes_used(&key(), Some(at(used)))
+        };
+        assert!(dooms("12:00:00", "11:59:00"));
+        assert!(!dooms("12:00:00", "12:00:00"));
+        // It may have been used in the last second of that minute.
+        assert!(!dooms("12:00:59", "12:00:00"));
+        assert!(!dooms("09:30:59", "09:30:00"));
+    }
+
+    #[test]
+    fn a_key_that_was_never_used_is_unused_since_it_was_made() {
+        let dooms = |since| {
+            Doomed { unused_since: Some(at(since)), ..Doomed::default() }
+                .includes_used(&key(), None)
+        };
+        assert!(dooms("09:31:00"));
+        assert!(!dooms("09:30:59"));
     }
 }

@@ -36,6 +36,9 @@ const NOT_ASKED: [&str; 17] = [
     "callers::a_secret_is_rotated",
     "keys_command::a_token_may_be_in_a_file_and_a_flag_names_the_server",
     "lifecycle::the_operator_bounds_the_life_of_keys",
+    "uses::a_clean_stop_writes_what_is_noted",
+    "uses::keys_that_are_unused_since_a_time_are_revoked",
+    "uses::where_uses_are_not_kept_none_is_kept_or_shown",
     "verify::more_lookups_than_are_allowed",
     // Every node counts for itself; nginx does not show one's figures for all.
     "operations::metrics",

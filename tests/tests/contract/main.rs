@@ -20,4 +20,5 @@ mod problems;
 mod program;
 mod secret_scanning;
 mod token_command;
+mod uses;
 mod verify;

@@ -1,11 +1,7 @@
 //! Pairs of storages, and the command.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use keyward_core::store::{KeyStore, StoredKey};
-use keyward_postgres::PostgresStore;
-use keyward_rocksdb::RocksStore;
+use keyward_core::store::StoredKey;
+pub use keyward_tests::drivers::open;
 use keyward_tests::launch::{Ended, Launch, Process, Storage, begin_keyward};
 use keyward_tests::records::{Calls as _, Sample, sample, samples, scan_all, workspace};
 use keyward_tests::server::Server;
@@ -82,27 +78,6 @@ pub fn assert_fails(ended: &Ended, word: &str) {
     assert!(ended.stderr.contains(word), "{word}: {ended}");
     assert!(!ended.stderr.contains("panicked"), "{ended}");
     assert_eq!(ended.stdout, "");
-}
-
-/// Opens the store itself.
-pub async fn open(storage: &Storage) -> Arc<dyn KeyStore> {
-    match storage {
-        Storage::Memory | Storage::Elsewhere(_) => panic!("the storage is nobody else's"),
-        Storage::Rocks(_) => {
-            let directory = storage.directory().expect("RocksDB has a directory");
-            let store = RocksStore::open(&directory, keyward_rocksdb::Settings::default());
-            Arc::new(store.expect("the store opens"))
-        }
-        Storage::Postgres(database) => {
-            let settings = keyward_postgres::Settings {
-                pool_size: 4,
-                pool_wait: Duration::from_secs(30),
-                window: Duration::from_millis(10),
-            };
-            let store = PostgresStore::connect(database.url(), settings).await;
-            Arc::new(store.expect("the store opens"))
-        }
-    }
 }
 
 /// Puts records into the storage.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use keyward_core::clock::Timestamp;
 use keyward_core::scope::Permission;
+use keyward_core::uses::unnoted_until;
 use keyward_core::verify::{Demands, Verdict, VerifyError};
 use tokio::time::{Instant, sleep, sleep_until};
 use warp::filters::BoxedFilter;
@@ -16,7 +18,7 @@ use warp::{Filter, path};
 use super::body::{Body, body};
 use super::caller::workspace;
 use super::metrics::Endpoint;
-use super::problem::Problem;
+use super::problem::{FieldError, Problem};
 use super::requests::{RevokeDoomed, RevokePresented, VerifyKeys};
 use super::wire::{Revoked, RevokedMany, Verification, Verifications, json};
 use super::{App, Call, answer, call, json_answer, named, openapi};
@@ -30,6 +32,10 @@ const TURN: Duration = Duration::from_millis(5);
 /// The answer to a report of leaked keys comes no sooner than this, and what nodes may still answer
 /// from memory: within it, those that were known are revoked.
 const REPORT: Duration = Duration::from_millis(250);
+
+/// Keys must have been unused for this long to be revoked for it. Nodes have noted uses that they have
+/// not written yet: commonly of 10 s, and more where the storage was away.
+const LEAST_UNUSED: Duration = Duration::from_hours(1);
 
 /// `/api/v1/api-keys/verify-batch`, `/api/v1/api-keys/revoke` and
 /// `/api/v1/workspaces/{id}/api-keys/revoke`.
@@ -142,6 +148,27 @@ async fn revoke_presented(
     Ok(json_answer(StatusCode::OK, json(&Revoked::ANSWER)?))
 }
 
+impl Call {
+    /// Fails where nobody could tell which keys are unused since that time.
+    async fn can_tell_unused(&self, since: Timestamp) -> Result<(), Problem> {
+        let detail = if !self.verifier.uses().are_noted() {
+            "cannot be told: when keys are used is not kept here".into()
+        } else if self.verifier.time().await?.since(since) < LEAST_UNUSED {
+            "is less than an hour ago: what was used lately may not be known yet".into()
+        } else {
+            match unnoted_until(&*self.store).await? {
+                Some(unnoted) if unnoted <= since => return Ok(()),
+                Some(unnoted) => {
+                    format!("is too early: what was used before {unnoted} was not kept").into()
+                }
+                None => "cannot be told: when keys were used was not kept".into(),
+            }
+        };
+        let pointer = "/unused_since".into();
+        Err(Problem::invalid_fields(vec![FieldError { pointer, detail }]))
+    }
+}
+
 /// Revoke many API keys of a workspace
 ///
 /// All active ones of which everything holds that the body says. Ask with `dry_run` first. Keys that
@@ -166,6 +193,9 @@ async fn revoke_doomed(
         let caller = call.caller(&headers).await?;
         let caller = caller.authorise(workspace(&id, &headers)?, Permission::Write)?;
         let wanted = RevokeDoomed::read(&body.read_json(&headers, call.body_limits()).await?)?;
+        if let Some(since) = wanted.doomed.unused_since {
+            call.in_time(call.can_tell_unused(since)).await??;
+        }
         Ok((caller, wanted))
     };
     let read = read.await;

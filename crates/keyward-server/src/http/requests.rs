@@ -235,7 +235,7 @@ impl RevokePresented {
 }
 
 /// Which keys of a workspace are to be revoked: the active ones of which everything holds that is said.
-/// At least one of `all`, `created_before`, `created_by` and `name_prefix` must be.
+/// At least one of `all`, `created_before`, `unused_since`, `created_by` and `name_prefix` must be.
 #[derive(ToSchema)]
 #[schema(as = RevokeApiKeys)]
 #[serde(deny_unknown_fields)]
@@ -247,6 +247,10 @@ pub struct RevokeDoomed {
     /// Those that were created before this time.
     #[schema(value_type = Option<String>, nullable = false, format = DateTime)]
     created_before: Option<Timestamp>,
+    /// Those that were last used before the minute of this time or, where they never were, created
+    /// before it. It must be at least an hour ago.
+    #[schema(value_type = Option<String>, nullable = false, format = DateTime)]
+    unused_since: Option<Timestamp>,
     /// Those that this account created.
     #[schema(value_type = Option<Uuid>, nullable = false)]
     created_by: Option<AccountId>,
@@ -278,6 +282,7 @@ impl RevokeDoomed {
         let all = fields.optional("all", boolean).unwrap_or(false);
         let doomed = Doomed {
             created_before: fields.optional("created_before", time),
+            unused_since: fields.optional("unused_since", time),
             created_by: fields.optional("created_by", id),
             name_prefix: fields.optional("name_prefix", |value| match string(value)? {
                 "" => Err(Invalid::here("is empty")),
@@ -293,7 +298,7 @@ impl RevokeDoomed {
         fields.finish()?;
         // A body that says nothing must not revoke everything.
         if !all && doomed == Doomed::default() {
-            let why = "say which: all, created_before, created_by or name_prefix";
+            let why = "say which: all, created_before, unused_since, created_by or name_prefix";
             return Err(Problem::new(Kind::InvalidBody, why));
         }
         Ok(Doom { doomed, dry_run, reason })
