@@ -1,6 +1,8 @@
 //! What is copied is what was there.
 
 use keyward_core::key::Status;
+use keyward_core::store::{KeyPlace, Use};
+use keyward_core::uses::unnoted_until;
 use keyward_tests::launch::{Launch, keyward};
 use keyward_tests::records::{Calls as _, MORNING, at};
 
@@ -57,6 +59,37 @@ async fn every_field_of_many_records_comes_over() {
         let done = copy(&from, &to, &[]).await;
         assert_eq!(done, Done { records: 2_500, added: 2_500, ..Done::default() });
         assert_eq!(records(&to).await, records(&from).await);
+    }
+}
+
+#[tokio::test]
+async fn when_keys_were_used_comes_along_and_the_later_time_stays() {
+    for (from, to) in storages() {
+        // More than a page.
+        let samples = keys(1_100);
+        put(&from, &samples).await;
+        let note = async |storage, uses: &[(usize, i64)]| {
+            let of =
+                |&(n, time): &(usize, i64)| Use { key: (&samples[n].key).into(), at: at(time) };
+            let uses: Vec<Use> = uses.iter().map(of).collect();
+            let store = open(storage).await;
+            store.record_uses(&uses).await.unwrap();
+            store.close().await.unwrap();
+        };
+        note(&from, &[(0, MORNING + 10), (1, MORNING + 11), (1_099, MORNING + 12)]).await;
+        note(&to, &[(0, MORNING + 9), (1, MORNING + 99)]).await;
+        copy(&from, &to, &[]).await;
+        let store = open(&to).await;
+        let places: Vec<KeyPlace> = samples.iter().map(|it| (&it.key).into()).collect();
+        let last = store.last_uses(&places).await.unwrap();
+        let expected = [(0, MORNING + 10), (1, MORNING + 99), (1_099, MORNING + 12)];
+        for (n, last) in last.into_iter().enumerate() {
+            let expected = expected.iter().find(|(it, _)| *it == n);
+            assert_eq!(last, expected.map(|&(_, time)| at(time)), "{n}");
+        }
+        // Of what came before, the source knew nothing.
+        assert!(unnoted_until(&*store).await.unwrap().is_some());
+        store.close().await.unwrap();
     }
 }
 

@@ -4,7 +4,8 @@
 //!    before anything is changed.
 //! 2. *Seal* the source. From here on nobody changes it; its keys go on being verified.
 //! 3. *Copy* page by page, and the audit trail behind the keys. The target takes a record that it has as
-//!    [`keyward_core::key::ApiKey::absorb`] says, so a copy that was killed is simply begun again.
+//!    [`keyward_core::key::ApiKey::absorb`] says, so a copy that was killed is simply begun again. When
+//!    keys were last used comes along.
 //! 4. *Verify.* Both are walked through again, and the target has each record as it must.
 //!
 //! After that the source stays sealed: whoever goes on using it by mistake is told so. After
@@ -20,9 +21,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use futures_util::future::BoxFuture;
+use keyward_core::clock::{Clock as _, SystemClock};
 use keyward_core::fingerprint::Fingerprint;
 use keyward_core::freshness::outlast_windows;
-use keyward_core::store::{Imported, KeyStore, StoreError};
+use keyward_core::store::{Imported, KeyPlace, KeyStore, StoreError, StoredKey, Use};
+use keyward_core::uses::{mark_unnoted, unnoted_until};
 use serde::Serialize;
 
 pub use self::options::CopyOptions;
@@ -41,6 +44,8 @@ const DATABASE: DatabaseOptions = DatabaseOptions {
 };
 
 const UNSEAL: &str = "`keyward copy --from … --unseal` opens it again";
+
+const NO_USES: &str = "the target does not take when keys were last used";
 
 /// Copies, or unseals.
 pub fn run(options: &CopyOptions) -> anyhow::Result<()> {
@@ -156,6 +161,10 @@ impl Copy {
     }
 
     async fn import(&self, records: u64) -> anyhow::Result<Imported> {
+        // Of a source that never noted uses nothing is known until now.
+        let unnoted = unnoted_until(&*self.source).await.context("the source cannot be read")?;
+        let unnoted = unnoted.unwrap_or_else(|| SystemClock.now());
+        mark_unnoted(&*self.target, unnoted).await.context(NO_USES)?;
         let progress = Progress::start("copying", Some(records));
         let mut imported = Imported::default();
         let mut walk = Walk::start("source", &self.source);
@@ -166,8 +175,21 @@ impl Copy {
                 return Ok(imported);
             }
             imported += self.target.import(&page).await.map_err(refusal)?;
+            self.carry_uses_over(&page).await?;
             progress.add(page.len() as u64);
         }
+    }
+
+    /// Brings over when these keys were last used. The later time wins, as in every store.
+    async fn carry_uses_over(&self, page: &[StoredKey]) -> anyhow::Result<()> {
+        let keys: Vec<KeyPlace> = page.iter().map(|stored| (&stored.key).into()).collect();
+        let last = self.source.last_uses(&keys).await.context("the source cannot be read")?;
+        let known = |(key, at): (KeyPlace, Option<_>)| Some(Use { key, at: at? });
+        let uses: Vec<Use> = keys.into_iter().zip(last).filter_map(known).collect();
+        if !uses.is_empty() {
+            self.target.record_uses(&uses).await.context(NO_USES)?;
+        }
+        Ok(())
     }
 
     async fn verify(&self, imported: Imported, events: u64) -> anyhow::Result<Report> {
