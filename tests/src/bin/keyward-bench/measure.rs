@@ -39,6 +39,7 @@ pub async fn measure(
     let clients = row.clients.unwrap_or(settings.connections);
     let sides = match row.what {
         What::VerifyFromMemory(question) => from_memory(question, places, clients).await,
+        What::VerifyAndNote(question) => noting(question, places, clients).await,
         What::CreateInRocksDb => in_rocksdb(row, places, clients).await,
         What::CreateInPostgres | What::VerifyFromPostgres => match places.postgres().await? {
             Ok((place, postgres)) => in_postgres(row.what, place, postgres, clients).await,
@@ -69,6 +70,24 @@ async fn from_memory(
     keyward.warm_up().await?;
     let floor = bare(&keyward).await?;
     Ok(Sides { sides: vec![Box::new(floor), Box::new(keyward)], remark: None })
+}
+
+/// A server that keeps when keys are used, beside one that does not, each on keys of its own.
+async fn noting(
+    question: &'static Question,
+    places: &mut Places,
+    clients: usize,
+) -> anyhow::Result<Sides> {
+    let mut sides: Vec<Box<dyn Side>> = Vec::new();
+    let place = places.without_uses().await?;
+    let without = verifying(place, &place.server, question, clients, None);
+    let place = places.rocksdb().await?;
+    let with = verifying(place, &place.server, question, clients, None);
+    for (name, side) in [("last use off", without), ("last use on", with)] {
+        side.warm_up().await?;
+        sides.push(Box::new(OverHttp { name, ..side }));
+    }
+    Ok(Sides { sides, remark: None })
 }
 
 /// A bare route that is asked what `keyward` is asked, warm.

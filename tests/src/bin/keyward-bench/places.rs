@@ -28,6 +28,7 @@ pub struct Places {
     directory: TempDir,
     keys: usize,
     rocksdb: Option<Place>,
+    without_uses: Option<Place>,
     postgres: Option<PostgresPlace>,
 }
 
@@ -40,7 +41,8 @@ impl Places {
             .prefix("keyward-bench-")
             .tempdir()
             .context("making a directory for the keys")?;
-        Ok(Self { directory, keys: settings.keys, rocksdb: None, postgres: None })
+        let (rocksdb, without_uses, postgres) = (None, None, None);
+        Ok(Self { directory, keys: settings.keys, rocksdb, without_uses, postgres })
     }
 
     /// A directory that is not there yet.
@@ -52,9 +54,19 @@ impl Places {
     pub async fn rocksdb(&mut self) -> anyhow::Result<&Place> {
         if self.rocksdb.is_none() {
             let storage = Storage::RocksDb(self.new_directory("data"));
-            self.rocksdb = Some(self.start("RocksDB", &storage).await?);
+            self.rocksdb = Some(self.start("RocksDB", &storage, &[]).await?);
         }
         self.rocksdb.as_ref().context("it has been started")
+    }
+
+    /// Another place with RocksDB, in which it is not kept when keys are used.
+    pub async fn without_uses(&mut self) -> anyhow::Result<&Place> {
+        if self.without_uses.is_none() {
+            let storage = Storage::RocksDb(self.new_directory("data without uses"));
+            let place = self.start("RocksDB", &storage, &["--no-last-used"]).await?;
+            self.without_uses = Some(place);
+        }
+        self.without_uses.as_ref().context("it has been started")
     }
 
     /// The place with Postgres; in words, where there is no Postgres to be had.
@@ -63,7 +75,7 @@ impl Places {
             self.postgres = Some(match Postgres::start().await {
                 Ok(postgres) => {
                     let storage = Storage::Postgres(postgres.url().to_owned());
-                    let place = self.start("Postgres", &storage).await?;
+                    let place = self.start("Postgres", &storage, &[]).await?;
                     postgres.settle(self.keys).await?;
                     Ok((place, postgres))
                 }
@@ -77,12 +89,12 @@ impl Places {
         })
     }
 
-    async fn start(&self, what: &str, storage: &Storage) -> anyhow::Result<Place> {
+    async fn start(&self, what: &str, storage: &Storage, flags: &[&str]) -> anyhow::Result<Place> {
         eprintln!("creating {} keys in {what}", self.keys);
         let keys = storage.fill(self.keys).await?;
         let secret = server::random_secret()?;
         let directory = self.directory.path();
-        let server = Server::start_keyward(storage, directory, &secret, &[]).await?;
+        let server = Server::start_keyward(storage, directory, &secret, flags).await?;
         let forgetful = match storage {
             Storage::RocksDb(_) => None,
             Storage::Postgres(_) => {
@@ -104,7 +116,7 @@ impl Places {
     /// Ends everything. Servers that were asked must end well.
     pub async fn end(self) -> anyhow::Result<()> {
         let (postgres, _database) = self.postgres.and_then(Result::ok).unzip();
-        for place in self.rocksdb.into_iter().chain(postgres) {
+        for place in self.rocksdb.into_iter().chain(self.without_uses).chain(postgres) {
             for server in [Some(place.server), place.forgetful].into_iter().flatten() {
                 Rc::into_inner(server).context("a side was not ended")?.stop().await?;
             }

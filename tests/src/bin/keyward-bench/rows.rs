@@ -15,6 +15,9 @@ pub struct Row {
 pub enum What {
     /// A verification that is answered from memory, beside a bare warp route.
     VerifyFromMemory(&'static Question),
+    /// A verification that is answered from memory, beside one of a server that does not keep when keys
+    /// are used.
+    VerifyAndNote(&'static Question),
     /// A verification that reads Postgres, beside `pgbench` with the same prepared SELECT.
     VerifyFromPostgres,
     /// A creation, beside the same synced `WriteBatch` of RocksDB's.
@@ -32,6 +35,7 @@ pub enum What {
 pub const ROWS: &[Row] = &[
     row("forward-auth, cache hit", None, What::VerifyFromMemory(&FORWARD_AUTH)),
     row("verify, cache hit", None, What::VerifyFromMemory(&VERIFY)),
+    row("forward-auth, last use", None, What::VerifyAndNote(&FORWARD_AUTH)),
     row("create, rocksdb, 1 client", Some(1), What::CreateInRocksDb),
     row("create, rocksdb, 32 clients", Some(32), What::CreateInRocksDb),
     row("create, rocksdb, 256 clients", Some(256), What::CreateInRocksDb),
