@@ -6,7 +6,7 @@
 //! # What shows that nobody tampered with it
 //!
 //! Whoever can write to the database could change its events. So each is **signed** by the node that
-//! writes it, and each workspace's events are **chained** a moment later ([`seal`]), not in the
+//! writes it, and each workspace's events are **chained** a moment later ([`Sealer`]), not in the
 //! transaction of the change, where all changes of a workspace would wait for each other. Both are
 //! HMAC-SHA-256 (RFC 2104) with a key that the database never sees ([`AuditKey`]):
 //!
@@ -33,7 +33,7 @@ use zeroize::Zeroizing;
 
 pub use self::event::{Action, Event, Malformed, Origin, Trace};
 pub use self::log::{AuditLog, EventPosition, NewLink, Recorded};
-pub use self::seal::{Sealed, seal};
+pub use self::seal::{Sealed, Sealer};
 pub use self::verify::{Fault, Findings, verify};
 use crate::id::WorkspaceId;
 

@@ -1,97 +1,25 @@
 //! Create, list and change: each an authorised caller and one change of the store.
 
+mod asked;
+
 use std::sync::Arc;
 use std::time::Duration;
-
-use sha2::{Digest as _, Sha256};
 
 use crate::audit::{AuditKey, EventPosition, Origin, Recorded, Trace};
 use crate::caller::{Authorised, Denied};
 use crate::change::{Change, Edit, Outcome, Refused, Rotation};
 use crate::clock::{Clock, Entropy, EntropyError, Timer, Timestamp};
-use crate::details::{Description, Details, ExpiryPolicy, Metadata};
+use crate::details::{Details, ExpiryPolicy};
 use crate::freshness::{NotFresh, outlast_windows};
 use crate::id::{EventId, KeyId, WorkspaceId};
-use crate::key::{ApiKey, KeyName, Status};
-use crate::scope::Scopes;
+use crate::key::{ApiKey, Status};
 use crate::secret::{KeyFormat, PlainKey};
 use crate::store::{
-    Added, Addition, Changed, Filter, KeyStore, ListPosition, Once, StoreError, StoredKey,
+    Added, Addition, Changed, Filter, KeyStore, ListPosition, StoreError, StoredKey,
 };
 use crate::verify::{Verifier, VerifyError};
 
-/// What a new key is to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewKey {
-    /// Its display name.
-    pub name: KeyName,
-    /// Its scopes; `None` for the default.
-    pub scopes: Option<Scopes>,
-    /// What it is for.
-    pub description: Option<Description>,
-    /// What is attached to it.
-    pub metadata: Metadata,
-    /// When it ends; `None` for the caller's own end, or never.
-    pub expires_at: Option<Timestamp>,
-}
-
-impl NewKey {
-    /// A key with a name, and nothing else said.
-    pub fn named(name: KeyName) -> Self {
-        let metadata = Metadata::default();
-        Self { name, scopes: None, description: None, metadata, expires_at: None }
-    }
-}
-
-/// A request to make a key that may be sent again, because its answer may be lost.
-#[derive(Debug, Clone, Copy)]
-pub struct Repeatable<'a> {
-    /// What the client names the request by.
-    pub name: &'a str,
-    /// The body of the request.
-    pub body: &'a [u8],
-}
-
-/// For how long a request to make a key is remembered that may be sent again.
-pub const REPEATABLE_FOR: Duration = Duration::from_hours(24);
-
-impl Repeatable<'_> {
-    /// What the store remembers. The name is the client's own: another account, or the same one in
-    /// another workspace, may use it too.
-    fn once(&self, caller: &Authorised, now: Timestamp) -> Once {
-        let name = Sha256::new_with_prefix(b"keyward request 1\n")
-            .chain_update(caller.workspace().as_bytes())
-            .chain_update(caller.account().as_bytes())
-            .chain_update(self.name)
-            .finalize();
-        let content = Sha256::digest(self.body);
-        Once { name: name.into(), content: content.into(), since: now.minus(REPEATABLE_FOR) }
-    }
-}
-
-/// A key that was asked for.
-#[derive(Debug)]
-pub enum Created {
-    /// It was made; this is the only time that it is shown.
-    New(Box<ApiKey>, PlainKey),
-    /// The same request made it before; its secret is gone.
-    Before(Box<ApiKey>),
-}
-
-/// What is to be another, of a key that is there; see [`Edit`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wanted {
-    /// Its display name.
-    pub name: Option<KeyName>,
-    /// What it is for, or that nothing is to be said about it.
-    pub description: Option<Option<Description>>,
-    /// What is attached to it, in the place of all that was.
-    pub metadata: Option<Metadata>,
-    /// Its scopes.
-    pub scopes: Option<Scopes>,
-    /// When it ends, or that it is not to.
-    pub expires_at: Option<Option<Timestamp>>,
-}
+pub use self::asked::{Created, NewKey, REPEATABLE_FOR, Repeatable, Wanted};
 
 /// An expiry that a key cannot have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::caller::Authorised;
 use crate::clock::{Minute, Timestamp};
@@ -53,6 +54,9 @@ impl Uses {
         let mut waiting = self.waiting();
         if waiting.len() >= MOST_WAITING && !waiting.contains_key(&key.id) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            // Whether a key is unused cannot be told any more of the time before this minute ends.
+            let until = minute.start().plus(Duration::from_mins(1));
+            waiting.insert(UNNOTED.position.id, Use { key: UNNOTED, at: until });
         } else {
             waiting.insert(key.id, Use { key: key.into(), at: minute.start() });
         }

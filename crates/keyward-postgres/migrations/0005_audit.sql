@@ -22,6 +22,12 @@ CREATE TABLE keyward.audit_events (
     hash          bytea,
     CONSTRAINT audit_events_link_check CHECK ((number IS NULL) = (hash IS NULL)),
     CONSTRAINT audit_events_number_check CHECK (number > 0),
+    -- What no node could read would keep all others from being sealed.
+    CONSTRAINT audit_events_action_check
+        CHECK (action IN ('created', 'renamed', 'changed', 'rotated', 'revoked')),
+    CONSTRAINT audit_events_created_at_check
+        CHECK (created_at >= '0001-01-01 00:00+00 BC' AND created_at < '10000-01-01 00:00+00'),
+    CONSTRAINT audit_events_address_check CHECK (address IS NULL OR address::inet IS NOT NULL),
     CONSTRAINT audit_events_tag_check CHECK (octet_length(tag) = 32),
     CONSTRAINT audit_events_hash_check CHECK (octet_length(hash) = 32)
 );
@@ -38,7 +44,7 @@ CREATE INDEX audit_events_unsealed_idx
 -- The newest link of each workspace.
 CREATE TABLE keyward.audit_heads (
     workspace_id uuid   PRIMARY KEY,
-    number       bigint NOT NULL,
+    number       bigint NOT NULL CHECK (number > 0),
     hash         bytea  NOT NULL CHECK (octet_length(hash) = 32)
 )
 WITH (fillfactor = 50);
@@ -78,6 +84,12 @@ CREATE TABLE keyward.requests (
 );
 -- Finds those that are over.
 CREATE INDEX requests_created_at_idx ON keyward.requests (created_at);
+
+-- What a person with psql might type for no metadata, and no node writes: it is null then. Not valid for
+-- what is there before, which has none of it.
+ALTER TABLE keyward.api_keys
+    ADD CONSTRAINT api_keys_metadata_check
+        CHECK (jsonb_typeof(metadata) = 'object' AND metadata <> '{}') NOT VALID;
 
 -- A program that does not know of the trail would change keys without leaving one.
 UPDATE keyward.settings SET min_version = 5;

@@ -99,7 +99,11 @@ pub async fn insert_on(
             AS event (id, workspace_id, created_at, key_id, action, detail, account_id,
                       credential_id, address, user_agent, request_id, tag, number, hash)
         WHERE key_id <> ALL ($1) OR key_id IN (SELECT id FROM added)
-        ON CONFLICT (workspace_id, created_at, id) DO NOTHING
+        -- One that came before it was sealed there.
+        ON CONFLICT (workspace_id, created_at, id) DO UPDATE
+        SET number = excluded.number, hash = excluded.hash
+        WHERE audit_events.number IS NULL AND excluded.number IS NOT NULL
+          AND audit_events.tag = excluded.tag
         )
         SELECT id AS "id!" FROM added"#,
         &columns.ids,
@@ -144,6 +148,8 @@ pub async fn add_once(
     addition: Addition,
     once: Once,
 ) -> Result<Added, StoreError> {
+    // The name of a request has the workspace in it, so what it made is there.
+    let workspace = addition.stored.key.workspace_id;
     let addition = Arc::new(addition);
     let outcome = connections
         .run(Repeat::IfNothingWasDone, |connection| {
@@ -156,7 +162,7 @@ pub async fn add_once(
         Outcome::Taken => Err(StoreError::Conflict(Unique::Id)),
         Outcome::Known(content, _) if content != once.content => Ok(Added::Other),
         Outcome::Known(_, id) => {
-            let key = reading::get_any(connections, id).await?;
+            let key = reading::get(connections, workspace, id.into()).await?;
             let gone = || StoreError::Corrupt("what a request has made is not there".into());
             Ok(Added::Before(Box::new(key.ok_or_else(gone)?.key)))
         }

@@ -173,6 +173,11 @@ pub enum ConnectError {
     /// The role may not make or change the schema, or not use it.
     #[error("the role may not do that: GRANT CREATE ON DATABASE, or migrate with its owner's role")]
     NotPermitted(#[source] BoxError),
+    /// It was to be read as it is, and a node of this version has never used it.
+    #[error(
+        "the database has not been migrated to this version yet: a node does that when it starts"
+    )]
+    NotMigrated,
     /// A later version of Keyward has migrated the database beyond what this one can work with.
     #[error(
         "the database was migrated by a newer Keyward: it needs schema version {needed}, and this \

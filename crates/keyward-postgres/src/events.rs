@@ -1,14 +1,16 @@
 //! The audit trail: its rows, and the statements about it.
 
+mod row;
+
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-use keyward_core::audit::{Event, EventPosition, Link, NewLink, Origin, Recorded, Tag};
-use keyward_core::clock::Timestamp;
+use keyward_core::audit::{Event, EventPosition, Link, NewLink, Recorded};
 use keyward_core::id::WorkspaceId;
 use keyward_core::store::StoreError;
 use uuid::Uuid;
 
+pub use self::row::EventColumns;
+use self::row::{LinkColumns, Row, link};
 use crate::adding::insert_on;
 use crate::changing::durable;
 use crate::connections::{Connections, Repeat};
@@ -16,122 +18,6 @@ use crate::row::{Columns, column_time};
 
 /// The advisory lock of whoever adds links: one more than that of migrations.
 const LINKING: i64 = 0x006b_6579_7761_7265;
-
-/// A row of `keyward.audit_events`.
-#[derive(Debug)]
-struct Row {
-    id: Uuid,
-    workspace_id: Uuid,
-    created_at: DateTime<Utc>,
-    key_id: Uuid,
-    action: String,
-    detail: Option<String>,
-    account_id: Option<Uuid>,
-    credential_id: Option<Uuid>,
-    address: Option<String>,
-    user_agent: Option<String>,
-    request_id: String,
-    tag: Option<Vec<u8>>,
-    number: Option<i64>,
-    hash: Option<Vec<u8>>,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the column {0} of an audit event is malformed")]
-struct Malformed(&'static str);
-
-impl Row {
-    fn into_recorded(self) -> Result<Recorded, StoreError> {
-        self.decode().map_err(|malformed| StoreError::Corrupt(Box::new(malformed)))
-    }
-
-    fn decode(self) -> Result<Recorded, Malformed> {
-        let bytes = |bytes: Vec<u8>, column| bytes.try_into().map_err(|_| Malformed(column));
-        let tag = self.tag.map(|tag| bytes(tag, "tag")).transpose()?;
-        let link = match (self.number, self.hash) {
-            (Some(number), Some(hash)) => Some(link(number, hash)?),
-            _ => None,
-        };
-        let address = self.address.map(|it| it.parse().map_err(|_| Malformed("address")));
-        let at = Timestamp::from_micros(self.created_at.timestamp_micros());
-        let event = Event {
-            id: self.id.into(),
-            workspace: self.workspace_id.into(),
-            at: at.ok_or(Malformed("created_at"))?,
-            key: self.key_id.into(),
-            action: self.action.parse().map_err(|_| Malformed("action"))?,
-            detail: self.detail.map(Into::into),
-            account: self.account_id.map(Into::into),
-            credential: self.credential_id.map(Into::into),
-            origin: Origin {
-                address: address.transpose()?,
-                user_agent: self.user_agent.map(Into::into),
-                request_id: self.request_id.into(),
-            },
-            tag: tag.map(Tag),
-        };
-        Ok(Recorded { event, link })
-    }
-}
-
-fn link(number: i64, hash: Vec<u8>) -> Result<Link, Malformed> {
-    let number = number.try_into().map_err(|_| Malformed("number"))?;
-    Ok(Link { number, hash: hash.try_into().map_err(|_| Malformed("hash"))? })
-}
-
-/// The value of a link's number in a column.
-fn column_number(link: &Link) -> i64 {
-    // No chain has as many events.
-    i64::try_from(link.number).unwrap_or(i64::MAX)
-}
-
-/// Events, column by column: what a statement unnests.
-#[derive(Debug, Default)]
-pub struct EventColumns {
-    pub ids: Vec<Uuid>,
-    pub workspaces: Vec<Uuid>,
-    pub times: Vec<DateTime<Utc>>,
-    pub keys: Vec<Uuid>,
-    pub actions: Vec<String>,
-    pub details: Vec<Option<String>>,
-    pub accounts: Vec<Option<Uuid>>,
-    pub credentials: Vec<Option<Uuid>>,
-    pub addresses: Vec<Option<String>>,
-    pub agents: Vec<Option<String>>,
-    pub requests: Vec<String>,
-    pub tags: Vec<Option<Vec<u8>>>,
-    pub numbers: Vec<Option<i64>>,
-    pub hashes: Vec<Option<Vec<u8>>>,
-}
-
-impl FromIterator<Event> for EventColumns {
-    fn from_iter<T: IntoIterator<Item = Event>>(events: T) -> Self {
-        events.into_iter().map(|event| Recorded { event, link: None }).collect()
-    }
-}
-
-impl FromIterator<Recorded> for EventColumns {
-    fn from_iter<T: IntoIterator<Item = Recorded>>(events: T) -> Self {
-        let mut columns = Self::default();
-        for Recorded { event, link } in events {
-            columns.ids.push(event.id.as_uuid());
-            columns.workspaces.push(event.workspace.as_uuid());
-            columns.times.push(column_time(event.at));
-            columns.keys.push(event.key.as_uuid());
-            columns.actions.push(event.action.as_str().to_owned());
-            columns.details.push(event.detail.map(Into::into));
-            columns.accounts.push(event.account.map(|it| it.as_uuid()));
-            columns.credentials.push(event.credential.map(|it| it.as_uuid()));
-            columns.addresses.push(event.origin.address.map(|it| it.to_string()));
-            columns.agents.push(event.origin.user_agent.map(Into::into));
-            columns.requests.push(event.origin.request_id.into());
-            columns.tags.push(event.tag.map(|Tag(tag)| tag.to_vec()));
-            columns.numbers.push(link.as_ref().map(column_number));
-            columns.hashes.push(link.map(|it| it.hash.to_vec()));
-        }
-        columns
-    }
-}
 
 /// One page of the events of a workspace, in two stretches of the index as [`crate::reading::page`].
 pub async fn page(
@@ -229,7 +115,8 @@ pub async fn unsealed(
             Box::pin(query.fetch_all(connection))
         })
         .await?;
-    rows.into_iter().map(|row| row.into_recorded().map(|it| it.event)).collect()
+    // One that cannot be read is none that a node has signed. The verification tells of it.
+    Ok(rows.into_iter().filter_map(|row| Some(row.into_recorded().ok()?.event)).collect())
 }
 
 /// The newest link of each of these workspaces.
@@ -242,8 +129,12 @@ pub async fn heads(
         .run(Repeat::Always, |connection| {
             let query = sqlx::query!(
                 r#"SELECT head.number AS "number?", head.hash AS "hash?"
-                FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (workspace_id, position)
-                LEFT JOIN keyward.audit_heads AS head USING (workspace_id)
+                FROM unnest((SELECT $1::uuid[])) WITH ORDINALITY AS asked (workspace_id, position)
+                LEFT JOIN LATERAL (
+                    SELECT number, hash FROM keyward.audit_heads
+                    WHERE workspace_id = asked.workspace_id
+                    OFFSET 0
+                ) AS head ON true
                 ORDER BY position"#,
                 &asked,
             );
@@ -263,14 +154,17 @@ pub async fn workspaces(
     after: Option<WorkspaceId>,
     limit: usize,
 ) -> Result<Vec<WorkspaceId>, StoreError> {
-    let after = after.as_ref().map(WorkspaceId::as_uuid);
+    let Some(first) = after.map_or(Some(0), |it| it.as_uuid().as_u128().checked_add(1)) else {
+        return Ok(Vec::new());
+    };
+    let first = Uuid::from_u128(first);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let found = connections
         .run(Repeat::Always, |connection| {
             let query = sqlx::query_scalar!(
                 r#"WITH RECURSIVE found AS (
                     (SELECT workspace_id FROM keyward.audit_events
-                    WHERE $1::uuid IS NULL OR workspace_id > $1
+                    WHERE workspace_id >= $1
                     ORDER BY workspace_id
                     LIMIT 1)
                     UNION ALL
@@ -286,7 +180,7 @@ pub async fn workspaces(
                 SELECT workspace_id AS "workspace_id!" FROM found
                 WHERE workspace_id IS NOT NULL
                 LIMIT $2"#,
-                after,
+                first,
                 limit,
             );
             Box::pin(query.fetch_all(connection))
@@ -327,7 +221,11 @@ async fn link_on(
                 FROM unnest($1::uuid[], $2::bigint[]) AS given (workspace_id, number)
                 GROUP BY workspace_id
             ) AS given
-            LEFT JOIN keyward.audit_heads AS head USING (workspace_id)
+            LEFT JOIN LATERAL (
+                SELECT number FROM keyward.audit_heads
+                WHERE workspace_id = given.workspace_id
+                OFFSET 0
+            ) AS head ON true
             WHERE given.first <> coalesce(head.number, 0) + 1
                OR given.links <> given.last - given.first + 1
         ) AS "fit!""#,
@@ -337,7 +235,8 @@ async fn link_on(
     let fit = fit.fetch_one(&mut *transaction).await?;
     let linked = sqlx::query!(
         "UPDATE keyward.audit_events AS event SET number = given.number, hash = given.hash
-        FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::bigint[], $5::bytea[])
+        FROM unnest((SELECT $1::uuid[]), (SELECT $2::timestamptz[]), (SELECT $3::uuid[]),
+                    (SELECT $4::bigint[]), (SELECT $5::bytea[]))
             AS given (workspace_id, created_at, id, number, hash)
         WHERE event.workspace_id = given.workspace_id AND event.created_at = given.created_at
           AND event.id = given.id AND event.number IS NULL AND event.tag IS NOT NULL",
@@ -375,30 +274,6 @@ async fn raise_heads(
     .execute(connection)
     .await
     .map(drop)
-}
-
-/// Links, column by column.
-#[derive(Debug, Default)]
-struct LinkColumns {
-    workspaces: Vec<Uuid>,
-    times: Vec<DateTime<Utc>>,
-    ids: Vec<Uuid>,
-    numbers: Vec<i64>,
-    hashes: Vec<Vec<u8>>,
-}
-
-impl LinkColumns {
-    fn of(links: &[NewLink]) -> Self {
-        let mut columns = Self::default();
-        for NewLink { workspace, event, link } in links {
-            columns.workspaces.push(workspace.as_uuid());
-            columns.times.push(column_time(event.at));
-            columns.ids.push(event.id.as_uuid());
-            columns.numbers.push(column_number(link));
-            columns.hashes.push(link.hash.to_vec());
-        }
-        columns
-    }
 }
 
 /// Adds events of another store, with their links.

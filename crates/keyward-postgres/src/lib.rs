@@ -121,7 +121,20 @@ impl PostgresStore {
     /// When the database cannot be reached or used; see [`ConnectError`].
     pub async fn connect(url: &str, settings: Settings) -> Result<Self, ConnectError> {
         let options = opening::options(url)?;
-        opening::prepare(&options, settings.window).await?;
+        opening::prepare(&options, Some(settings.window)).await?;
+        let open = Open::start(options, &settings);
+        Ok(Self { open: RwLock::new(Some(open)) })
+    }
+
+    /// As [`PostgresStore::connect`], for who only looks at it: a database that would have to be migrated
+    /// is refused, because nodes of an earlier version may be using it.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`ConnectError::NotMigrated`].
+    pub async fn connect_to_read(url: &str, settings: Settings) -> Result<Self, ConnectError> {
+        let options = opening::options(url)?;
+        opening::prepare(&options, None).await?;
         let open = Open::start(options, &settings);
         Ok(Self { open: RwLock::new(Some(open)) })
     }

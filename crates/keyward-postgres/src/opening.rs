@@ -75,8 +75,12 @@ pub fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {
     Ok(options.disable_statement_logging())
 }
 
-/// Looks the database over and migrates it where that is needed. One that was empty gets this window.
-pub async fn prepare(options: &PgConnectOptions, window: Duration) -> Result<(), ConnectError> {
+/// Looks the database over and migrates it where that is needed. One that was empty gets this window;
+/// without one nothing is changed, and a database that is behind is refused.
+pub async fn prepare(
+    options: &PgConnectOptions,
+    window: Option<Duration>,
+) -> Result<(), ConnectError> {
     let place = match options.get_socket() {
         Some(directory) => directory.display().to_string(),
         None => format!("{}:{}", options.get_host(), options.get_port()),
@@ -87,6 +91,7 @@ pub async fn prepare(options: &PgConnectOptions, window: Duration) -> Result<(),
     let mut connection = in_time.map_err(told)?;
     look_over(&mut connection, &place).await?;
     if !is_migrated(&mut connection).await.map_err(told)? {
+        let window = window.ok_or(ConnectError::NotMigrated)?;
         migrate(&mut connection, window, &place).await?;
     }
     let needed = needed_version(&mut connection).await.map_err(told)?;

@@ -96,25 +96,6 @@ pub async fn get(
     row.map(Row::into_stored).transpose()
 }
 
-/// The record `id` of any workspace.
-pub async fn get_any(connections: &Connections, id: Uuid) -> Result<Option<StoredKey>, StoreError> {
-    let row = connections
-        .run(Repeat::Always, |connection| {
-            let query = sqlx::query_as!(
-                Row,
-                "SELECT id, workspace_id, digest, name, key_prefix, status, created_by,
-                        created_at, updated_at, scopes, description, metadata::text, expires_at,
-                        rotated_from, rotated_to, revoked_at, revoked_by, revoked_reason
-                FROM keyward.api_keys
-                WHERE id = $1",
-                id,
-            );
-            Box::pin(query.fetch_optional(connection))
-        })
-        .await?;
-    row.map(Row::into_stored).transpose()
-}
-
 /// One page of a workspace.
 ///
 /// The records behind a position are those of the same time with a greater id, and all older ones:

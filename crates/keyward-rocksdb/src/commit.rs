@@ -44,6 +44,9 @@ pub struct Committer {
     /// The change before which the last group ended.
     next: Option<Change>,
     sealed: bool,
+    /// The request that was forgotten last. Those before it are gone, but for their traces in the files,
+    /// over which a search from the beginning would go each time.
+    forgotten: Vec<u8>,
     failed: Arc<AtomicBool>,
 }
 
@@ -55,7 +58,7 @@ impl Committer {
         failed: Arc<AtomicBool>,
     ) -> Result<Self, rocksdb::Error> {
         let sealed = database.sealed()?;
-        Ok(Self { database, queue, next: None, sealed, failed })
+        Ok(Self { database, queue, next: None, sealed, forgotten: Vec::new(), failed })
     }
 
     /// Starts it on a thread of its own. What comes back says how it ended.
@@ -107,6 +110,7 @@ impl Committer {
             return;
         }
         let mut batch = WriteBatch::default();
+        self.forget(&group, &mut batch);
         let decided: Vec<_> =
             group.into_iter().filter_map(|change| self.decide(change, &mut batch)).collect();
         let written = if batch.is_empty() { Ok(()) } else { self.database.write(batch) };
@@ -115,6 +119,20 @@ impl Committer {
         }
         for one in decided {
             one.answer(&written);
+        }
+    }
+
+    /// Forgets requests that are over, where the group is to remember some. One that is not forgotten now
+    /// will be another time.
+    fn forget(&mut self, group: &[Change], batch: &mut WriteBatch) {
+        let since = group.iter().filter_map(|change| match change {
+            Change::Add(addition, _) => addition.once.map(|once| once.since),
+            _ => None,
+        });
+        if let Some(since) = since.min().filter(|_| !self.sealed)
+            && let Ok(last) = self.database.stage_forgetting(batch, since, &self.forgotten)
+        {
+            self.forgotten = last;
         }
     }
 
@@ -178,31 +196,27 @@ impl Committer {
 
     fn add(&self, addition: &Addition, batch: &mut WriteBatch) -> Result<Added, StoreError> {
         let Addition { stored, trace, once } = addition;
-        if let Some(once) = once {
-            if let Some(before) = self.database.made_before(once)? {
-                return Ok(before);
-            }
-            // It may be refused, and then nothing of it is there.
-            self.vacant(stored)?;
-            self.database.stage_once(batch, once, &stored.key)?;
+        if let Some(before) =
+            once.as_ref().map(|it| self.database.made_before(it)).transpose()?.flatten()
+        {
+            return Ok(before);
         }
+        // It may be refused, and then nothing of the addition is there.
         self.create(stored, batch)?;
+        if let Some(once) = once {
+            Database::stage_once(batch, once, &stored.key);
+        }
         Database::stage_event(batch, trace.of_creation(&stored.key));
         Ok(Added::New)
     }
 
-    fn vacant(&self, stored: &StoredKey) -> Result<(), StoreError> {
+    fn create(&self, stored: &StoredKey, batch: &mut WriteBatch) -> Result<(), StoreError> {
         if self.database.has_id(stored.key.id)? {
             return Err(StoreError::Conflict(Unique::Id));
         }
         if self.database.has_digest(&stored.digest)? {
             return Err(StoreError::Conflict(Unique::Digest));
         }
-        Ok(())
-    }
-
-    fn create(&self, stored: &StoredKey, batch: &mut WriteBatch) -> Result<(), StoreError> {
-        self.vacant(stored)?;
         Ok(self.database.stage_new(batch, stored)?)
     }
 
@@ -285,195 +299,4 @@ impl Committer {
 }
 
 #[cfg(test)]
-mod tests {
-    use keyward_core::change;
-    use keyward_core::clock::Timestamp;
-    use keyward_core::key::{ApiKey, Status};
-    use keyward_core::secret::KeyDigest;
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::database::tests::{add, create, read_only};
-    use crate::testing::{addition, digest, key, trace};
-
-    /// A committer that runs when the test says so, and its queue.
-    struct Bench {
-        queue: mpsc::Sender<Change>,
-        committer: Committer,
-    }
-
-    impl Bench {
-        fn new(database: Database) -> Self {
-            let (queue, waiting) = mpsc::channel(QUEUE_LEN);
-            let committer = Committer::new(Arc::new(database), waiting, Arc::default()).unwrap();
-            Self { queue, committer }
-        }
-
-        fn create(
-            &self,
-            key: ApiKey,
-            digest: KeyDigest,
-        ) -> oneshot::Receiver<Result<Added, StoreError>> {
-            let (answer, answered) = oneshot::channel();
-            let addition = addition(StoredKey { key, digest });
-            assert!(self.queue.try_send(Change::Add(Box::new(addition), answer)).is_ok());
-            answered
-        }
-
-        fn create_new(&self, n: u64) -> oneshot::Receiver<Result<Added, StoreError>> {
-            let key = key(1, n);
-            self.create(key.clone(), digest(&key))
-        }
-
-        fn revoke(
-            &self,
-            n: u64,
-            at: Timestamp,
-        ) -> oneshot::Receiver<Result<Option<Changed>, StoreError>> {
-            let (answer, answered) = oneshot::channel();
-            let ApiKey { workspace_id: workspace, id, .. } = key(1, n);
-            let change = change::Change::Revoke(at.into());
-            let alter = Box::new(Alter { workspace, id, change, trace: trace(n) });
-            assert!(self.queue.try_send(Change::Alter(alter, answer)).is_ok());
-            answered
-        }
-
-        fn import(&self, keys: &[ApiKey]) -> oneshot::Receiver<Result<Imported, StoreError>> {
-            let (answer, answered) = oneshot::channel();
-            let stored = |key: &ApiKey| StoredKey { digest: digest(key), key: key.clone() };
-            let records = keys.iter().map(stored).collect();
-            assert!(self.queue.try_send(Change::Import { records, answer }).is_ok());
-            answered
-        }
-
-        fn seal(&self, sealed: bool) -> oneshot::Receiver<Result<(), StoreError>> {
-            let (answer, answered) = oneshot::channel();
-            assert!(self.queue.try_send(Change::Seal { sealed, answer }).is_ok());
-            answered
-        }
-
-        /// Commits the next group, and says how many changes it had.
-        fn step(&mut self) -> usize {
-            let group = self.committer.next_group().unwrap();
-            let len = group.len();
-            self.committer.commit(group);
-            len
-        }
-    }
-
-    fn later(n: u64) -> Timestamp {
-        key(1, 1000 + n).created_at
-    }
-
-    #[test]
-    fn changes_that_wait_share_one_write() {
-        let dir = TempDir::new().unwrap();
-        let mut bench = Bench::new(create(&dir));
-        let answers: Vec<_> = (0..64).map(|n| bench.create_new(n)).collect();
-        assert_eq!(bench.step(), 64);
-        for answer in answers {
-            answer.blocking_recv().unwrap().unwrap();
-        }
-    }
-
-    #[test]
-    fn a_group_is_bounded() {
-        let dir = TempDir::new().unwrap();
-        let mut bench = Bench::new(create(&dir));
-        let _answers: Vec<_> = (0..1500).map(|n| bench.create_new(n)).collect();
-        assert_eq!([bench.step(), bench.step()], [MAX_GROUP, 1500 - MAX_GROUP]);
-    }
-
-    #[test]
-    fn a_change_sees_those_before_it_that_wait_with_it() {
-        let dir = TempDir::new().unwrap();
-        let mut bench = Bench::new(create(&dir));
-        let created = bench.create_new(1);
-        let revoked = bench.revoke(1, later(1));
-        let same_digest = bench.create(key(1, 2), digest(&key(1, 1)));
-        let again = bench.revoke(1, later(2));
-        let same_id = bench.create(key(1, 1), digest(&key(1, 3)));
-        assert_eq!([bench.step(), bench.step(), bench.step(), bench.step()], [1, 2, 1, 1]);
-        created.blocking_recv().unwrap().unwrap();
-        for answer in [revoked, again] {
-            let key = answer.blocking_recv().unwrap().unwrap().unwrap().key;
-            assert_eq!((key.status, key.updated_at), (Status::Revoked, later(1)));
-        }
-        let conflicts =
-            [same_digest, same_id].map(|answer| answer.blocking_recv().unwrap().unwrap_err());
-        assert!(matches!(
-            conflicts,
-            [StoreError::Conflict(Unique::Digest), StoreError::Conflict(Unique::Id)]
-        ));
-    }
-
-    #[test]
-    fn a_caller_who_has_gone_does_not_disturb_the_others() {
-        let dir = TempDir::new().unwrap();
-        let mut bench = Bench::new(create(&dir));
-        drop(bench.create_new(1));
-        let stayed = bench.create_new(2);
-        assert_eq!(bench.step(), 2);
-        stayed.blocking_recv().unwrap().unwrap();
-        let found = bench.committer.database.find(&digest(&key(1, 1)), Reach::Disk);
-        assert_eq!(found.unwrap().unwrap().key, key(1, 1));
-    }
-
-    #[test]
-    fn after_a_failed_write_no_change_is_accepted_and_reads_go_on() {
-        let dir = TempDir::new().unwrap();
-        add(&create(&dir), 1);
-        let mut bench = Bench::new(read_only(&dir));
-        let created = bench.create_new(2);
-        let revoked = bench.revoke(1, later(1));
-        assert_eq!(bench.step(), 2);
-        assert!(bench.committer.failed.load(Ordering::Acquire));
-        let unknown = bench.revoke(3, later(1));
-        bench.step();
-        let created = created.blocking_recv().unwrap();
-        assert!(matches!(created, Err(StoreError::Unavailable(_))), "{created:?}");
-        for answer in [revoked, unknown] {
-            let outcome = answer.blocking_recv().unwrap();
-            assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
-        }
-        let found = bench.committer.database.find(&digest(&key(1, 1)), Reach::Disk);
-        assert_eq!(found.unwrap().unwrap().key, key(1, 1));
-    }
-
-    #[test]
-    fn an_import_goes_alone_and_sees_what_came_before() {
-        let dir = TempDir::new().unwrap();
-        let mut bench = Bench::new(create(&dir));
-        let before = bench.create_new(1);
-        let imported = bench.import(&[key(1, 1), key(1, 2)]);
-        let after = bench.create_new(2);
-        assert_eq!([bench.step(), bench.step(), bench.step()], [1, 1, 1]);
-        before.blocking_recv().unwrap().unwrap();
-        let expected = Imported { added: 1, unchanged: 1, changed: 0 };
-        assert_eq!(imported.blocking_recv().unwrap().unwrap(), expected);
-        let taken = after.blocking_recv().unwrap();
-        assert!(matches!(taken, Err(StoreError::Conflict(Unique::Id))), "{taken:?}");
-    }
-
-    #[test]
-    fn changes_that_wait_before_the_seal_are_made_and_those_behind_it_refused() {
-        let dir = TempDir::new().unwrap();
-        let mut bench = Bench::new(create(&dir));
-        let before = bench.create_new(1);
-        let sealed = bench.seal(true);
-        let refused = [bench.create_new(2), bench.create_new(3)];
-        let unsealed = bench.seal(false);
-        let after = bench.create_new(2);
-        assert_eq!(std::array::from_fn::<_, 5, _>(|_| bench.step()), [1, 1, 2, 1, 1]);
-        for made in [before, after] {
-            made.blocking_recv().unwrap().unwrap();
-        }
-        for made in [sealed, unsealed] {
-            made.blocking_recv().unwrap().unwrap();
-        }
-        for answer in refused {
-            let outcome = answer.blocking_recv().unwrap();
-            assert!(matches!(outcome, Err(StoreError::Sealed)), "{outcome:?}");
-        }
-    }
-}
+mod tests;

@@ -9,12 +9,14 @@
 //! | `wal`, `crc32c` | what tells a torn log from a damaged one |
 //! | `setup` | how RocksDB is set up |
 //! | `database` | the open database: every read and write of it |
+//! | `audit` | the audit trail |
 //! | `change`, `commit` | the one thread that makes changes, many with one sync |
 //! | `error` | RocksDB's errors, told apart once |
 //!
 //! A read that can be served from memory is served where it is asked; one that needs the disk moves
 //! to a thread that may wait, and only so many do at a time.
 
+mod audit;
 mod change;
 mod codec;
 mod commit;
@@ -35,7 +37,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keyward_core::audit::{AuditLog, Event, EventPosition, Link, NewLink, Recorded, Trace};
+use keyward_core::audit::{AuditLog, Trace};
 use keyward_core::change::Change as KeyChange;
 use keyward_core::clock::Timestamp;
 use keyward_core::id::{KeyId, WorkspaceId};
@@ -301,61 +303,6 @@ impl KeyStore for RocksStore {
         // Reads that are under way keep the database until they end.
         let _ = released.await;
         finished.unwrap_or_else(|_| Err(unavailable("the committer had ended before")))
-    }
-}
-
-#[async_trait]
-impl AuditLog for RocksStore {
-    async fn events(
-        &self,
-        workspace: WorkspaceId,
-        after: Option<EventPosition>,
-        limit: usize,
-    ) -> Result<Vec<Recorded>, StoreError> {
-        self.read(move |database, reach| database.events(workspace, after, limit, reach)).await
-    }
-
-    async fn chain(
-        &self,
-        workspace: WorkspaceId,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<Recorded>, StoreError> {
-        self.read(move |database, reach| database.chain(workspace, after, limit, reach)).await
-    }
-
-    async fn unsealed(
-        &self,
-        after: Option<EventPosition>,
-        limit: usize,
-    ) -> Result<Vec<Event>, StoreError> {
-        self.read(move |database, reach| database.unsealed(after, limit, reach)).await
-    }
-
-    async fn heads(&self, workspaces: &[WorkspaceId]) -> Result<Vec<Option<Link>>, StoreError> {
-        let workspaces = workspaces.to_vec();
-        self.read(move |database, reach| {
-            workspaces.iter().map(|workspace| database.head(*workspace, reach)).collect()
-        })
-        .await
-    }
-
-    async fn workspaces(
-        &self,
-        after: Option<WorkspaceId>,
-        limit: usize,
-    ) -> Result<Vec<WorkspaceId>, StoreError> {
-        self.read(move |database, reach| database.event_workspaces(after, limit, reach)).await
-    }
-
-    async fn link(&self, links: &[NewLink]) -> Result<bool, StoreError> {
-        let links = links.to_vec();
-        self.commit(|answer| Change::Link { links, answer }).await
-    }
-
-    async fn import_events(&self, events: &[Recorded]) -> Result<(), StoreError> {
-        let events = events.to_vec();
-        self.commit(|answer| Change::Events { events, answer }).await
     }
 }
 

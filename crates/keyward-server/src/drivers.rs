@@ -37,14 +37,14 @@ const DRIVERS: &[Driver] = &[
     Driver {
         scheme: "postgres",
         open: open_postgres,
-        open_to_read: open_postgres,
+        open_to_read: open_postgres_to_read,
         directory: |_| None,
     },
     #[cfg(feature = "postgres")]
     Driver {
         scheme: "postgresql",
         open: open_postgres,
-        open_to_read: open_postgres,
+        open_to_read: open_postgres_to_read,
         directory: |_| None,
     },
     Driver { scheme: "memory", open: open_memory, open_to_read: open_memory, directory: |_| None },
@@ -142,16 +142,29 @@ fn open_rocksdb_to_read<'a>(url: &'a Url, _: &'a DatabaseOptions) -> Opening<'a>
 
 #[cfg(feature = "postgres")]
 fn open_postgres<'a>(url: &'a Url, options: &'a DatabaseOptions) -> Opening<'a> {
-    use keyward_postgres::{PostgresStore, Settings};
+    use keyward_postgres::PostgresStore;
     Box::pin(async {
-        let settings = Settings {
-            pool_size: options.pool_size,
-            pool_wait: options.pool_wait,
-            window: options.revocation_window,
-        };
         let url = format!("{}://{}", url.scheme, url.place);
-        Ok(Arc::new(PostgresStore::connect(&url, settings).await?) as _)
+        Ok(Arc::new(PostgresStore::connect(&url, postgres_settings(options)).await?) as _)
     })
+}
+
+#[cfg(feature = "postgres")]
+fn open_postgres_to_read<'a>(url: &'a Url, options: &'a DatabaseOptions) -> Opening<'a> {
+    use keyward_postgres::PostgresStore;
+    Box::pin(async {
+        let url = format!("{}://{}", url.scheme, url.place);
+        Ok(Arc::new(PostgresStore::connect_to_read(&url, postgres_settings(options)).await?) as _)
+    })
+}
+
+#[cfg(feature = "postgres")]
+fn postgres_settings(options: &DatabaseOptions) -> keyward_postgres::Settings {
+    keyward_postgres::Settings {
+        pool_size: options.pool_size,
+        pool_wait: options.pool_wait,
+        window: options.revocation_window,
+    }
 }
 
 fn open_memory<'a>(url: &'a Url, _: &'a DatabaseOptions) -> Opening<'a> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyward_core::audit::{
     Action, AuditKey, Event, EventPosition, Fault, Findings, Link, NewLink, Origin, Recorded,
-    Sealed, Trace, seal, verify,
+    Sealed, Sealer, Trace, verify,
 };
 use keyward_core::change::{Change, Edit};
 use keyward_core::details::{Reason, Revocation};
@@ -63,6 +63,10 @@ async fn all(store: &dyn KeyStore, workspace: WorkspaceId, limit: usize) -> Vec<
             return all;
         }
     }
+}
+
+async fn seal(store: &dyn KeyStore) -> Result<Sealed, StoreError> {
+    Sealer::new(key()).look(store.audit()).await
 }
 
 async fn verified(store: &dyn KeyStore, workspace: WorkspaceId) -> Findings {
@@ -145,7 +149,7 @@ pub async fn a_workspace_does_not_see_the_events_of_another(store: Arc<dyn KeySt
     fill(&*store, there, 2).await;
     assert_eq!(all(&*store, here, 10).await.len(), 3);
     assert_eq!(all(&*store, workspace(), 10).await, []);
-    seal(store.audit(), &key()).await.unwrap();
+    seal(&*store).await.unwrap();
     for (workspace, events) in [(here, 3), (there, 2)] {
         let chain = store.audit().chain(workspace, 0, 10).await.unwrap();
         assert!(chain.iter().all(|it| it.event.workspace == workspace));
@@ -190,12 +194,12 @@ pub async fn sealed_events_are_a_chain_that_verifies(store: Arc<dyn KeyStore>) {
     let workspace = workspace();
     fill(&*store, workspace, 25).await;
     assert_eq!(store.audit().heads(&[workspace]).await.unwrap(), [None]);
-    assert_eq!(seal(store.audit(), &key()).await.unwrap(), Sealed { sealed: 25, forged: 0 });
+    assert_eq!(seal(&*store).await.unwrap(), Sealed { sealed: 25, forged: 0, refused: 0 });
     assert_eq!(store.audit().unsealed(None, 10).await.unwrap(), []);
     add(&*store, &sample(workspace), &full_trace(100)).await;
     let found = verified(&*store, workspace).await;
     assert_eq!((found.sealed, found.unsealed, &*found.faults), (25, 1, &[][..]));
-    assert_eq!(seal(store.audit(), &key()).await.unwrap(), Sealed { sealed: 1, forged: 0 });
+    assert_eq!(seal(&*store).await.unwrap(), Sealed { sealed: 1, forged: 0, refused: 0 });
     let found = verified(&*store, workspace).await;
     assert_eq!((found.sealed, found.unsealed, &*found.faults), (26, 0, &[][..]));
     let heads = store.audit().heads(&[crate::records::workspace(), workspace]).await.unwrap();
@@ -220,13 +224,13 @@ pub async fn racing_sealers_make_one_chain(store: Arc<dyn KeyStore>) {
         let store = Arc::clone(&store);
         work.spawn(async move {
             for _ in 0..20 {
-                seal(store.audit(), &key()).await.unwrap();
+                seal(&*store).await.unwrap();
                 tokio::task::yield_now().await;
             }
         });
     }
     work.join_all().await;
-    seal(store.audit(), &key()).await.unwrap();
+    seal(&*store).await.unwrap();
     for workspace in workspaces {
         let found = verified(&*store, workspace).await;
         assert_eq!((found.sealed, found.unsealed, &*found.faults), (40, 0, &[][..]));
@@ -268,7 +272,7 @@ pub async fn events_of_another_store_come_with_their_links(store: Arc<dyn KeySto
     let source = MemoryStore::new();
     let workspace = workspace();
     fill(&source, workspace, 9).await;
-    seal(source.audit(), &key()).await.unwrap();
+    seal(&source).await.unwrap();
     add(&source, &sample(workspace), &full_trace(50)).await;
     let events = all(&source, workspace, 100).await;
     for _ in 0..2 {
@@ -280,8 +284,27 @@ pub async fn events_of_another_store_come_with_their_links(store: Arc<dyn KeySto
     let heads = source.audit().heads(&[workspace]).await.unwrap();
     assert_eq!(store.audit().heads(&[workspace]).await.unwrap(), heads);
     // The chain goes on where it ended.
-    assert_eq!(seal(store.audit(), &key()).await.unwrap(), Sealed { sealed: 1, forged: 0 });
+    assert_eq!(seal(&*store).await.unwrap(), Sealed { sealed: 1, forged: 0, refused: 0 });
     assert_eq!(verified(&*store, workspace).await.fault_count, 0);
+}
+
+pub async fn an_event_that_came_before_it_was_sealed_gets_its_link(store: Arc<dyn KeyStore>) {
+    let source = MemoryStore::new();
+    let workspace = workspace();
+    fill(&source, workspace, 4).await;
+    store.audit().import_events(&all(&source, workspace, 100).await).await.unwrap();
+    assert!(all(&*store, workspace, 100).await.iter().all(|it| it.link.is_none()));
+    seal(&source).await.unwrap();
+    let events = all(&source, workspace, 100).await;
+    store.audit().import_events(&events).await.unwrap();
+    assert_eq!(all(&*store, workspace, 100).await, events);
+    assert_eq!(store.audit().unsealed(None, 10).await.unwrap(), []);
+    assert_eq!(verified(&*store, workspace).await.fault_count, 0);
+    // What is sealed here stays as it is, whatever comes.
+    let other = Recorded { link: Some(Link { number: 9, hash: [9; 32] }), ..events[0].clone() };
+    store.audit().import_events(&[other]).await.unwrap();
+    let kept = all(&*store, workspace, 100).await;
+    assert_eq!(kept, events);
 }
 
 pub async fn a_sealed_store_takes_no_links_and_no_events(store: Arc<dyn KeyStore>) {
@@ -289,19 +312,19 @@ pub async fn a_sealed_store_takes_no_links_and_no_events(store: Arc<dyn KeyStore
     fill(&*store, workspace, 2).await;
     let events = all(&*store, workspace, 10).await;
     store.seal(true).await.unwrap();
-    let sealed = seal(store.audit(), &key()).await;
+    let sealed = seal(&*store).await;
     assert!(matches!(sealed, Err(StoreError::Sealed)), "{sealed:?}");
     let imported = store.audit().import_events(&events).await;
     assert!(matches!(imported, Err(StoreError::Sealed)), "{imported:?}");
     assert_eq!(all(&*store, workspace, 10).await, events);
     store.seal(false).await.unwrap();
-    assert_eq!(seal(store.audit(), &key()).await.unwrap(), Sealed { sealed: 2, forged: 0 });
+    assert_eq!(seal(&*store).await.unwrap(), Sealed { sealed: 2, forged: 0, refused: 0 });
 }
 
 pub async fn an_unsigned_event_is_in_no_chain(store: Arc<dyn KeyStore>) {
     let one = sample_at(workspace(), at(MORNING));
     one.create(&*store).await;
-    assert_eq!(seal(store.audit(), &key()).await.unwrap(), Sealed::default());
+    assert_eq!(seal(&*store).await.unwrap(), Sealed::default());
     let found = verified(&*store, one.key.workspace_id).await;
     assert!(matches!(*found.faults, [Fault::Unsigned(..)]), "{found:?}");
 }
@@ -310,7 +333,7 @@ pub async fn reopening_keeps_events_and_their_links<D: Driver>(driver: D) {
     let store = driver.open().await;
     let workspace = workspace();
     fill(&*store, workspace, 5).await;
-    seal(store.audit(), &key()).await.unwrap();
+    seal(&*store).await.unwrap();
     create_all(&store, &samples(workspace, 1)).await;
     let (events, heads) =
         (all(&*store, workspace, 10).await, store.audit().heads(&[workspace]).await.unwrap());

@@ -42,6 +42,7 @@ macro_rules! for_every_case {
             auditing::racing_sealers_make_one_chain,
             auditing::links_that_do_not_fit_are_refused_all_together,
             auditing::events_of_another_store_come_with_their_links,
+            auditing::an_event_that_came_before_it_was_sealed_gets_its_link,
             auditing::a_sealed_store_takes_no_links_and_no_events,
             auditing::an_unsigned_event_is_in_no_chain,
             cancellation::a_cancelled_create_is_whole_or_absent,

@@ -24,7 +24,7 @@ const CLIENTS: usize = 32;
 const A_WHILE: Duration = Duration::from_secs(3);
 
 /// Tests of the contract that a cluster behind nginx is not asked, with all whose names begin so.
-const NOT_ASKED: [&str; 17] = [
+const NOT_ASKED: [&str; 20] = [
     // They start servers with flags of their own, or look into their files.
     "identity_provider::",
     "prefixes::",

@@ -150,7 +150,8 @@ async fn the_report_for_people_has_both_digests_and_the_counts() {
     assert!(lines[1].starts_with("target: 3 records") && lines[1].ends_with(digest), "{ended}");
     let copied = "copied: 3 records, 3 added, 0 changed, 0 unchanged; digest ";
     assert_eq!(lines[2].strip_prefix(copied), Some(digest), "{ended}");
-    assert_eq!(lines.len(), 4, "{ended}");
+    assert_eq!(lines[3], "events: 0 of the audit trail", "{ended}");
+    assert_eq!(lines.len(), 5, "{ended}");
     assert!(ended.stderr.contains("verifying: 3 of 3 records"), "{ended}");
 }
 

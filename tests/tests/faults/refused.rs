@@ -143,7 +143,10 @@ async fn a_role_that_may_only_use_the_schema_is_enough() {
             "GRANT SELECT ON ALL TABLES IN SCHEMA keyward TO runner",
             "GRANT INSERT, UPDATE ON keyward.api_keys TO runner",
             "GRANT UPDATE ON keyward.change_clock TO runner",
-            "GRANT INSERT ON keyward.key_changes TO runner",
+            "GRANT INSERT, DELETE ON keyward.key_changes TO runner",
+            "GRANT INSERT, UPDATE ON keyward.key_uses, keyward.audit_heads TO runner",
+            "GRANT INSERT, UPDATE (number, hash) ON keyward.audit_events TO runner",
+            "GRANT INSERT, UPDATE, DELETE ON keyward.requests TO runner",
         ])
         .await;
     let node = node_on(cluster.url().replace("//keyward:", "//runner:")).start().await;
@@ -152,6 +155,16 @@ async fn a_role_that_may_only_use_the_schema_is_enough() {
     tenant.revoke(key.id).await;
     assert_eq!(tenant.verdict(key.raw()).await, "revoked");
     tenant.client().get("/readyz").send().await.expect(200);
+    for status in [201, 200] {
+        let once = tenant.request("POST").header("idempotency-key", "4711");
+        once.json(r#"{"name":"a"}"#).send().await.expect(status);
+    }
+    let events = format!("/api/v1/workspaces/{}/audit-events", tenant.workspace());
+    eventually("the events are sealed", async || {
+        let events = tenant.client().get(&events).bearer(tenant.token()).send().await.json();
+        events.as_array().unwrap().iter().all(|event| event["sequence"].is_u64())
+    })
+    .await;
 
     cluster.run(&["REVOKE INSERT, UPDATE ON keyward.api_keys FROM runner"]).await;
     tenant.post(r#"{"name":"not permitted"}"#).await.expect_problem(503);

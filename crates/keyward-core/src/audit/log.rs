@@ -95,7 +95,8 @@ pub trait AuditLog: Send + Sync {
     /// [`StoreError::Sealed`] in a store that is sealed itself.
     async fn link(&self, links: &[NewLink]) -> Result<bool, StoreError>;
 
-    /// Adds events of another store, with their links; those that are there stay as they are.
+    /// Adds events of another store, with their links. One that is there stays as it is, but for its
+    /// link, which it is given if it has none.
     ///
     /// # Errors
     ///

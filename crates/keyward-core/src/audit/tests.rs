@@ -11,7 +11,7 @@ use crate::id::EventId;
 use crate::key::{ApiKey, KeyName};
 use crate::memory::MemoryStore;
 use crate::secret::KeyDigest;
-use crate::store::{Addition, KeyStore, StoredKey};
+use crate::store::{Addition, KeyStore, StoreError, StoredKey};
 use crate::testing::{at_once, key};
 
 fn audit_key(byte: u8) -> AuditKey {
@@ -48,6 +48,10 @@ async fn add(store: &MemoryStore, n: u64, key_of: Option<AuditKey>) {
     store.add(Addition { stored, trace: trace(n, key_of), once: None }).await.unwrap();
 }
 
+async fn seal(store: &MemoryStore) -> Result<Sealed, StoreError> {
+    Sealer::new(audit_key(1)).look(store).await
+}
+
 fn workspace() -> WorkspaceId {
     key(1, 1).workspace_id
 }
@@ -71,7 +75,7 @@ async fn forged(events: &[Recorded]) -> MemoryStore {
 /// A store with 20 sealed events, oldest first, and its newest link.
 fn sealed() -> (MemoryStore, Vec<Recorded>, Link) {
     let store = at_once(store(20, Some(audit_key(1))));
-    assert_eq!(at_once(seal(&store, &audit_key(1))).unwrap(), Sealed { sealed: 20, forged: 0 });
+    assert_eq!(at_once(seal(&store)).unwrap(), Sealed { sealed: 20, forged: 0, refused: 0 });
     let found = at_once(verified(&store, None));
     assert_eq!((found.sealed, found.unsealed, found.fault_count), (20, 0, 0));
     let events = at_once(chain(&store));
@@ -85,12 +89,12 @@ fn faults(events: &[Recorded]) -> Vec<Fault> {
 #[test]
 fn what_is_sealed_in_many_pages_verifies_and_the_tail_is_told_apart() {
     let store = at_once(store(2_500, Some(audit_key(1))));
-    assert_eq!(at_once(seal(&store, &audit_key(1))).unwrap(), Sealed { sealed: 2_500, forged: 0 });
+    assert_eq!(at_once(seal(&store)).unwrap(), Sealed { sealed: 2_500, forged: 0, refused: 0 });
     at_once(add(&store, 2_501, Some(audit_key(1))));
     let found = at_once(verified(&store, None));
     assert_eq!((found.sealed, found.unsealed, found.fault_count), (2_500, 1, 0));
     assert_eq!(found.head.unwrap().number, 2_500);
-    assert_eq!(at_once(seal(&store, &audit_key(1))).unwrap(), Sealed { sealed: 1, forged: 0 });
+    assert_eq!(at_once(seal(&store)).unwrap(), Sealed { sealed: 1, forged: 0, refused: 0 });
     assert_eq!(at_once(verified(&store, found.head)).faults, []);
 }
 
@@ -144,7 +148,7 @@ fn an_event_that_was_put_in_is_found() {
     let loose = loose.map(|event| Recorded { event, link: None });
     at_once(store.import_events(&loose)).unwrap();
     // The sealer gives it no credit.
-    assert_eq!(at_once(seal(&store, &audit_key(1))).unwrap(), Sealed { sealed: 0, forged: 1 });
+    assert_eq!(at_once(seal(&store)).unwrap(), Sealed { sealed: 0, forged: 1, refused: 0 });
     let found = at_once(verified(&store, None));
     let expected = [Fault::Changed(signed.id), Fault::Unsigned(unsigned.id, unsigned.at)];
     assert_eq!((found.sealed, &*found.faults), (20, &expected[..]));

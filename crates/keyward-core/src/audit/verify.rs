@@ -87,8 +87,12 @@ pub async fn verify(
     kept: Option<Link>,
 ) -> Result<Findings, StoreError> {
     let mut found = Findings::default();
-    let head = log.heads(&[workspace]).await?.into_iter().next().flatten();
+    let mut head = log.heads(&[workspace]).await?.into_iter().next().flatten();
     walk(log, key, workspace, kept, &mut found).await?;
+    if head.is_none() && found.head.is_some() {
+        // The first link may have been made meanwhile.
+        head = log.heads(&[workspace]).await?.into_iter().next().flatten();
+    }
     match (head, found.head) {
         (Some(head), end) if end.is_none_or(|end| end.number < head.number) => {
             found.add(Fault::Cut { end: end.map_or(0, |end| end.number), head: head.number });
@@ -122,6 +126,11 @@ async fn walk(
         let page = log.chain(workspace, number, PAGE).await?;
         for recorded in &page {
             let (Some(link), event) = (recorded.link, &recorded.event) else { continue };
+            if link.number <= number {
+                // The store says that it goes on, and it does not.
+                found.add(Fault::Unlinked(link.number));
+                return Ok(());
+            }
             if link.number > number + 1 {
                 found.add(Fault::Missing { first: number + 1, last: link.number - 1 });
             }

@@ -145,7 +145,9 @@ impl AuditLog for MemoryStore {
         let mut state = self.unsealed_store()?;
         for recorded in events {
             let place = place(recorded.event.workspace, (&recorded.event).into());
-            if !state.events.all.contains_key(&place) {
+            let known = state.events.all.get(&place);
+            // It may have come before it was sealed there.
+            if known.is_none_or(|it| it.link.is_none() && it.event == recorded.event) {
                 state.events.put(recorded.clone());
             }
         }

@@ -128,13 +128,19 @@ impl Database {
     ) -> Result<(), ReadError> {
         let event = &recorded.event;
         let key = event_key(event.workspace, &event_position(event.into()));
-        if self.default_value(&key, Reach::Disk)?.is_some() {
-            return Ok(());
-        }
+        let known = self.default_value(&key, Reach::Disk)?;
+        let known = known.map(|value| decode_event(&value)).transpose()?;
         let Some(link) = recorded.link else {
-            Self::stage_event(batch, event.clone());
+            if known.is_none() {
+                Self::stage_event(batch, event.clone());
+            }
             return Ok(());
         };
+        // It may have come before it was sealed there.
+        if known.is_some_and(|it| it.link.is_some() || it.event != *event) {
+            return Ok(());
+        }
+        batch.delete(unsealed_key(event.into()));
         batch.put(key, encode_event(recorded));
         Self::stage_link(batch, event.workspace, event.into(), link);
         Ok(())

@@ -18,11 +18,12 @@ use tracing_subscriber::prelude::*;
 use crate::config::{LogFormat, ServeOptions};
 use crate::drivers::Storage;
 use crate::http::{App, Front, Limits, Metrics, TrustedProxies};
+use crate::poll;
+use crate::seal::Sealing;
 use crate::serve::{Listener, raise_file_limit, stop_signal};
 use crate::timer::SystemTimer;
 use crate::token::{self, Tokens};
 use crate::uses::Uses;
-use crate::{poll, seal};
 
 /// How often histograms are folded.
 const METRICS_UPKEEP: Duration = Duration::from_secs(10);
@@ -70,7 +71,7 @@ async fn serve_from(
     let following = tokio::spawn(poll::follow(Arc::clone(&store), follower));
     let uses = Uses::start(&verifier, &store, !options.no_last_used).await;
     let audit = options.audit.key.or_of(storage)?;
-    let sealing = audit.clone().map(|key| tokio::spawn(seal::run(Arc::clone(&store), key)));
+    let sealing = audit.as_ref().map(|key| Sealing::start(&store, key));
     if sealing.is_none() {
         tracing::warn!("audit events are not signed: there is no --audit-key");
     }
@@ -114,7 +115,7 @@ async fn serve_from(
     serving.until(stop).await;
     following.abort();
     if let Some(sealing) = sealing {
-        sealing.abort();
+        sealing.end().await;
     }
     uses.end().await;
     Ok(())

@@ -14,8 +14,8 @@ use keyward_core::secret::KeyFormat;
 use keyward_core::store::BoxError;
 use tower::Service as _;
 use warp::filters::BoxedFilter;
-use warp::http::Request;
 use warp::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
+use warp::http::{Method, Request};
 use warp::hyper::body::Body;
 use warp::reply::Response;
 
@@ -25,6 +25,10 @@ use super::verify::FORWARD_AUTH;
 use super::{App, Named, answer, routes};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How a JWT begins: with an object, whose first member is in quotation marks (`{"`).
+const JWT: &str = "eyJ";
+/// What verifications begin with, of which nothing is recorded.
+const VERIFY: &str = "/api/v1/api-keys/verify";
 /// Longest request id that is kept when a client sends one.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -67,8 +71,10 @@ impl Front {
             if !request.uri().path().starts_with(FORWARD_AUTH) {
                 // For what is recorded of a change, and for what is still to be logged when the answer
                 // is on its way. An authentication never has any of that.
-                let origin = self.origin(peer, request.headers(), &id);
-                request.extensions_mut().insert(origin);
+                if may_change(&request) {
+                    let origin = self.origin(peer, request.headers(), &id);
+                    request.extensions_mut().insert(origin);
+                }
                 request.headers_mut().insert(X_REQUEST_ID, id.clone());
             }
             let routed = warp::service(self.routes.clone()).call(request);
@@ -99,7 +105,8 @@ impl Front {
     /// Where the request came from. What a client says of itself is left out where it may hold a key.
     fn origin(&self, peer: SocketAddr, headers: &HeaderMap, id: &HeaderValue) -> Origin {
         let mut origin = self.proxies.origin(peer, headers, text(id));
-        origin.user_agent = origin.user_agent.filter(|it| !self.format.may_be_in(it));
+        let may_be_secret = |it: &str| self.format.may_be_in(it) || it.contains(JWT);
+        origin.user_agent = origin.user_agent.filter(|it| !may_be_secret(it));
         origin
     }
 
@@ -120,6 +127,11 @@ pub fn text(id: &HeaderValue) -> &str {
 fn is_request_id(id: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
     (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(allowed)
+}
+
+/// Whether the request may be one that changes a key, so that it is recorded where it came from.
+fn may_change<B>(request: &Request<B>) -> bool {
+    request.method() != Method::GET && !request.uri().path().starts_with(VERIFY)
 }
 
 /// Bytes of the request's target and of all header names and values.

@@ -12,23 +12,19 @@ use keyward_core::scope::Permission;
 use keyward_core::secret::PlainKey;
 use keyward_core::service::{Created, Repeatable};
 use warp::filters::BoxedFilter;
-use warp::http::HeaderName;
 use warp::http::StatusCode;
 use warp::http::header::{HeaderMap, HeaderValue, LOCATION};
 use warp::reply::Response;
 use warp::{Filter, path};
 
 use super::body::{Body, body};
-use super::caller::{single, workspace};
+use super::caller::workspace;
+use super::idempotency::idempotency_key;
 use super::list::list;
 use super::problem::{Kind, Problem};
 use super::requests::{CreateKey, EditKey, RotateKey};
 use super::wire::{KeyObject, Replayed, Revoked, json};
 use super::{App, Call, answer, call, json_answer, named, openapi, query};
-
-/// What a client names a request by that it may send again.
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const MAX_IDEMPOTENCY_KEY: usize = 255;
 
 /// `/api/v1/workspaces/{id}/api-keys` and what is below it, and `/api/v1/api-keys/self`.
 pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
@@ -192,20 +188,6 @@ fn located(key: &ApiKey, mut response: Response) -> Response {
         response.headers_mut().insert(LOCATION, location);
     }
     response
-}
-
-/// The name that the client gives a request which it may send again.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let name = single(headers, &IDEMPOTENCY_KEY)?;
-    let good =
-        |it: &str| (1..=MAX_IDEMPOTENCY_KEY).contains(&it.len()) && !it.contains([' ', '\t']);
-    match name {
-        Some(name) if !good(name) => {
-            let why = "an Idempotency-Key has 1 to 255 characters of visible ASCII";
-            Err(Problem::invalid_request(why))
-        }
-        name => Ok(name),
-    }
 }
 
 fn key_id(segment: &str) -> Result<KeyId, Problem> {

@@ -11,6 +11,7 @@ mod caller;
 mod fields;
 mod front;
 mod grammar;
+mod idempotency;
 mod keys;
 mod list;
 mod metrics;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use keyward_core::audit::{AuditLog, Findings, Link, verify};
 use keyward_core::id::WorkspaceId;
 use keyward_core::store::KeyStore;
@@ -15,6 +15,7 @@ use serde_json::json;
 
 pub use self::options::{AuditAction, AuditOptions};
 use self::options::{HeadOptions, TrailOptions, VerifyOptions};
+use super::keys::Failure;
 use super::output;
 use crate::config::DatabaseOptions;
 
@@ -35,13 +36,27 @@ pub fn run(action: &AuditAction) -> anyhow::Result<()> {
     runtime.block_on(async {
         match action {
             AuditAction::List(options) => list::list(options).await,
-            AuditAction::Verify(options) => verify_trail(options).await,
-            AuditAction::Head(options) => print_heads(options).await,
+            AuditAction::Verify(options) => {
+                let whole = verify_trail(options).await;
+                if whole.map_err(|error| unread(&error))? {
+                    return Ok(());
+                }
+                Err(Failure::Refused("the audit trail is not what it was".into()).into())
+            }
+            AuditAction::Head(options) => {
+                print_heads(options).await.map_err(|error| unread(&error))
+            }
         }
     })
 }
 
-async fn verify_trail(options: &VerifyOptions) -> anyhow::Result<()> {
+/// That nothing could be found out is told from what was found.
+fn unread(error: &anyhow::Error) -> anyhow::Error {
+    Failure::NoAnswer(format!("{error:#}")).into()
+}
+
+/// Whether the trail is whole.
+async fn verify_trail(options: &VerifyOptions) -> anyhow::Result<bool> {
     let key = options.key.known_of(&options.trail.storage.parse()?)?;
     let kept = options.heads.as_deref().map(read_heads).transpose()?.unwrap_or_default();
     let json = options.trail.json;
@@ -76,8 +91,7 @@ async fn verify_trail(options: &VerifyOptions) -> anyhow::Result<()> {
     let outcome = outcome.await;
     store.close().await.context("the storage did not close cleanly")?;
     outcome?;
-    ensure!(whole, "the audit trail is not what it was");
-    Ok(())
+    Ok(whole)
 }
 
 fn show(workspace: WorkspaceId, found: &Findings, json: bool) -> anyhow::Result<()> {

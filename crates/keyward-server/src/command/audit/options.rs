@@ -105,7 +105,8 @@ pub enum AuditAction {
     /// List what was done to the keys of a workspace, newest first: the API of a server.
     List(ListOptions),
     /// Verify that no event was removed, changed, put in or moved: reads the storage, also while servers
-    /// use it, and needs the key that they sign with. Ends with 1 where something is wrong.
+    /// use it, and needs the key that they sign with. Ends with 0 where all is well, 1 where something is
+    /// not, and 3 where that could not be found out.
     Verify(VerifyOptions),
     /// Print the newest link of each chain. Kept elsewhere, it shows later that the end was not cut off,
     /// which a chain alone cannot: give it to verify.

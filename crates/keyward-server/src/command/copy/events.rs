@@ -54,6 +54,7 @@ async fn is_continued(
 ) -> anyhow::Result<bool> {
     let head = target.heads(&[workspace]).await.context("the target")?.into_iter().next().flatten();
     let Some(head) = head else { return Ok(true) };
-    let there = source.chain(workspace, head.number - 1, 1).await.context("the source")?;
+    let before = head.number.saturating_sub(1);
+    let there = source.chain(workspace, before, 1).await.context("the source")?;
     Ok(there.first().is_some_and(|recorded| recorded.link == Some(head)))
 }

@@ -24,7 +24,15 @@ const READERS: [Reader; 7] = [
     (|body| RevokePresented::read(body).map(drop), &["keys"]),
     (
         |body| RevokeDoomed::read(body).map(drop),
-        &["all", "created_before", "created_by", "name_prefix", "dry_run", "reason"],
+        &[
+            "all",
+            "created_before",
+            "created_by",
+            "name_prefix",
+            "unused_since",
+            "dry_run",
+            "reason",
+        ],
     ),
 ];
 
