@@ -289,10 +289,9 @@ pub async fn import(connections: &Connections, events: &Arc<[Recorded]>) -> Resu
                     .await?;
                 let columns = events.iter().cloned().collect();
                 insert_on(&mut transaction, &Columns::default(), &columns).await?;
-                let linked = events.iter().filter_map(|it| {
-                    let (workspace, event) = (it.event.workspace, (&it.event).into());
-                    it.link.map(|link| NewLink { workspace, event, link })
-                });
+                let linked = events
+                    .iter()
+                    .filter_map(|it| it.link.map(|link| NewLink { event: it.event.clone(), link }));
                 let linked: Vec<NewLink> = linked.collect();
                 raise_heads(&mut transaction, &LinkColumns::of(&linked)).await?;
                 transaction.commit().await

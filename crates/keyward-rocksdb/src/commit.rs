@@ -17,12 +17,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::{io, thread};
 
 use std::collections::HashMap;
 
-use keyward_core::audit::{NewLink, Recorded};
+use keyward_core::audit::{Link, NewLink, Recorded};
 use keyward_core::change::Outcome;
+use keyward_core::id::WorkspaceId;
 use keyward_core::store::{Added, Addition, Changed, Imported, StoreError, StoredKey, Unique};
 use rocksdb::WriteBatch;
 use tokio::sync::{mpsc, oneshot};
@@ -50,6 +52,26 @@ pub struct Committer {
     failed: Arc<AtomicBool>,
 }
 
+/// Waits, when it goes, until the committer's thread has gone. A process that ends while a thread leaves
+/// RocksDB is cut down by it, because what such a thread needs is destroyed by then.
+pub struct Ending(Option<JoinHandle<()>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            // One that panicked has ended too.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Ending {
+    /// Of no thread.
+    pub const fn none() -> Self {
+        Self(None)
+    }
+}
+
 impl Committer {
     /// A committer for `queue`, which raises `failed` when a write fails.
     pub fn new(
@@ -61,16 +83,16 @@ impl Committer {
         Ok(Self { database, queue, next: None, sealed, forgotten: Vec::new(), failed })
     }
 
-    /// Starts it on a thread of its own. What comes back says how it ended.
-    pub fn start(self) -> io::Result<oneshot::Receiver<Result<(), StoreError>>> {
+    /// Starts it on a thread of its own. What comes back says how it ended, and waits for the thread.
+    pub fn start(self) -> io::Result<(oneshot::Receiver<Result<(), StoreError>>, Ending)> {
         let (done, finished) = oneshot::channel();
         let run = move || {
             let outcome = self.run();
             // Nobody waits where the store was dropped without being closed.
             let _ = done.send(outcome);
         };
-        thread::Builder::new().name("keyward-commit".into()).spawn(run)?;
-        Ok(finished)
+        let thread = thread::Builder::new().name("keyward-commit".into()).spawn(run)?;
+        Ok((finished, Ending(Some(thread))))
     }
 
     /// Makes every change that comes, and in the end sees to it that all are on the disk.
@@ -206,7 +228,7 @@ impl Committer {
         if let Some(once) = once {
             Database::stage_once(batch, once, &stored.key);
         }
-        Database::stage_event(batch, trace.of_creation(&stored.key));
+        Database::stage_event(batch, &trace.of_creation(&stored.key));
         Ok(Added::New)
     }
 
@@ -260,22 +282,26 @@ impl Committer {
             self.database.stage(batch, &stored)?;
         }
         if let Some(event) = alter.trace.of_change(&before, &stored.key) {
-            Database::stage_event(batch, event);
+            Database::stage_event(batch, &event);
         }
         Ok(Some(Changed { key: stored.key, digest: stored.digest, outcome }))
     }
 
     fn link(&self, links: &[NewLink], batch: &mut WriteBatch) -> Result<bool, StoreError> {
-        let mut ends = HashMap::new();
+        let mut heads: HashMap<WorkspaceId, Link> = HashMap::new();
         for new in links {
-            let known = match ends.get(&new.workspace) {
-                Some(end) => *end,
-                None => self.database.head(new.workspace, Reach::Disk)?.map_or(0, |it| it.number),
+            let workspace = new.event.workspace;
+            let end = match heads.get(&workspace) {
+                Some(head) => head.number,
+                None => self.database.head(workspace, Reach::Disk)?.map_or(0, |it| it.number),
             };
-            if new.link.number != known + 1 || !self.database.stage_new_link(batch, new)? {
+            if new.link.number != end + 1 || !self.database.stage_new_link(batch, new)? {
                 return Ok(false);
             }
-            ends.insert(new.workspace, new.link.number);
+            heads.insert(workspace, new.link);
+        }
+        for (workspace, head) in heads {
+            self.database.stage_head(batch, workspace, head)?;
         }
         Ok(true)
     }

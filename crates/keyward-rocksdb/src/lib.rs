@@ -52,7 +52,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 pub use crate::error::{Fault, OpenError};
 
 use crate::change::{Alter, Answer, Change};
-use crate::commit::{Committer, QUEUE_LEN};
+use crate::commit::{Committer, Ending, QUEUE_LEN};
 use crate::database::Database;
 use crate::error::{ReadError, unavailable};
 use crate::setup::Reach;
@@ -79,7 +79,7 @@ impl Default for Settings {
 /// A [`KeyStore`] in a directory.
 ///
 /// It must be used within a Tokio runtime that keeps time. [`KeyStore::close`] lets go of the
-/// directory; a store that is only dropped does so a little later, when its committer has ended.
+/// directory; so does dropping it, which waits until what was begun is on the disk.
 pub struct RocksStore {
     open: RwLock<Option<Open>>,
     disk_reads: Arc<Semaphore>,
@@ -96,6 +96,8 @@ struct Open {
     finished: oneshot::Receiver<Result<(), StoreError>>,
     /// Ends when the last user of the database has closed it.
     released: oneshot::Receiver<()>,
+    /// The last field: it waits for the committer, which ends when nobody can send to it any more.
+    ending: Ending,
 }
 
 impl RocksStore {
@@ -115,8 +117,9 @@ impl RocksStore {
         let failed = Arc::new(AtomicBool::new(false));
         let committer = Committer::new(Arc::clone(&database), queue, Arc::clone(&failed))
             .map_err(|error| OpenError::from_rocksdb(dir, error))?;
-        let finished = committer.start().map_err(|error| OpenError::from_io(dir, error))?;
-        let open = Open { database, changes, failed, finished, released };
+        let started = committer.start().map_err(|error| OpenError::from_io(dir, error))?;
+        let (finished, ending) = started;
+        let open = Open { database, changes, failed, finished, released, ending };
         Ok(Self {
             open: RwLock::new(Some(open)),
             disk_reads: Arc::new(Semaphore::new(settings.disk_reads.max(1))),
@@ -139,7 +142,8 @@ impl RocksStore {
             (mpsc::channel(1), oneshot::channel(), oneshot::channel());
         let _ = done.send(Ok(()));
         let (database, failed) = (Arc::new(database), Arc::new(AtomicBool::new(true)));
-        let open = Open { database, changes, failed, finished, released };
+        let ending = Ending::none();
+        let open = Open { database, changes, failed, finished, released, ending };
         Ok(Self {
             open: RwLock::new(Some(open)),
             disk_reads: Arc::new(Semaphore::new(settings.disk_reads.max(1))),
@@ -293,12 +297,14 @@ impl KeyStore for RocksStore {
 
     async fn close(&self) -> Result<(), StoreError> {
         let open = self.open.write().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Open { database, changes, finished, released, .. }) = open else {
+        let Some(Open { database, changes, finished, released, ending, .. }) = open else {
             return Ok(());
         };
         // The committer ends when no caller can send to it any more.
         drop(changes);
         let finished = finished.await;
+        // It has said its last word.
+        drop(ending);
         drop(database);
         // Reads that are under way keep the database until they end.
         let _ = released.await;

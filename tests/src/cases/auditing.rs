@@ -242,16 +242,15 @@ pub async fn links_that_do_not_fit_are_refused_all_together(store: Arc<dyn KeySt
     fill(&*store, here, 2).await;
     fill(&*store, there, 1).await;
     let waiting = store.audit().unsealed(None, 10).await.unwrap();
-    let link = |event: &Event, number| NewLink {
-        workspace: event.workspace,
-        event: event.into(),
-        link: Link { number, hash: [number.to_le_bytes()[0]; 32] },
+    let link = |event: &Event, number: u64| {
+        let hash = [number.to_le_bytes()[0]; 32];
+        NewLink { event: event.clone(), link: Link { number, hash } }
     };
     let of = |workspace| waiting.iter().filter(move |it| it.workspace == workspace);
     let (first, second) = (of(here).next().unwrap(), of(here).nth(1).unwrap());
     let other = of(there).next().unwrap();
-    let unknown = NewLink { event: EventPosition { at: first.at, id: id(404) }, ..link(first, 1) };
-    let elsewhere = NewLink { workspace: there, ..link(first, 1) };
+    let unknown = link(&Event { id: id(404), ..first.clone() }, 1);
+    let elsewhere = link(&Event { workspace: there, ..first.clone() }, 1);
     for links in [
         &[link(other, 1), link(first, 2)][..],
         &[link(other, 1), unknown],

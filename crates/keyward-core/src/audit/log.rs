@@ -32,12 +32,10 @@ pub struct Recorded {
 }
 
 /// A link that is to be added to the chain of a workspace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewLink {
-    /// The workspace.
-    pub workspace: WorkspaceId,
-    /// Which of its events is sealed.
-    pub event: EventPosition,
+    /// The event that is sealed, as [`AuditLog::unsealed`] gave it.
+    pub event: Event,
     /// The link.
     pub link: Link,
 }

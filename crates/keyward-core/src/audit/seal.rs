@@ -62,10 +62,10 @@ impl Sealer {
             let Some(last) = events.last() else { break };
             after = Some(last.into());
             self.newest = self.newest.max(Some(last.at));
-            let is_good = |event: &&Event| event.tag == Some(self.key.tag(event));
-            let (good, forged): (Vec<&Event>, Vec<&Event>) = events.iter().partition(is_good);
+            let is_good = |event: &Event| event.tag == Some(self.key.tag(event));
+            let (good, forged): (Vec<Event>, Vec<Event>) = events.into_iter().partition(is_good);
             done.forged += forged.len() as u64;
-            self.link(log, &good, &mut done).await?;
+            self.link(log, good, &mut done).await?;
         }
         self.looks = self.looks.wrapping_add(1);
         Ok(done)
@@ -76,7 +76,7 @@ impl Sealer {
     async fn link(
         &self,
         log: &dyn AuditLog,
-        events: &[&Event],
+        events: Vec<Event>,
         done: &mut Sealed,
     ) -> Result<(), StoreError> {
         let chains = self.chains(log, events).await?;
@@ -108,9 +108,9 @@ impl Sealer {
     async fn chains(
         &self,
         log: &dyn AuditLog,
-        events: &[&Event],
+        events: Vec<Event>,
     ) -> Result<Vec<Vec<NewLink>>, StoreError> {
-        let mut chains: BTreeMap<WorkspaceId, Vec<&Event>> = BTreeMap::new();
+        let mut chains: BTreeMap<WorkspaceId, Vec<Event>> = BTreeMap::new();
         for event in events {
             chains.entry(event.workspace).or_default().push(event);
         }
@@ -120,7 +120,7 @@ impl Sealer {
             let links = events.into_iter().filter_map(|event| {
                 let link = self.key.link(workspace, head, event.tag?);
                 head = Some(link);
-                Some(NewLink { workspace, event: event.into(), link })
+                Some(NewLink { event, link })
             });
             links.collect()
         });

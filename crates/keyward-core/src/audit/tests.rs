@@ -183,15 +183,12 @@ fn another_workspace_s_events_are_no_part_of_a_chain() {
 fn of_two_sealers_one_does_nothing() {
     let store = at_once(store(3, Some(audit_key(1))));
     let events = at_once(store.unsealed(None, 10)).unwrap();
-    let tag = |event: &Event| event.tag.unwrap();
-    let link = audit_key(1).link(workspace(), None, tag(&events[0]));
-    let new = NewLink { workspace: workspace(), event: (&events[0]).into(), link };
-    assert!(at_once(store.link(&[new])).unwrap());
+    let link = audit_key(1).link(workspace(), None, events[0].tag.unwrap());
+    let new = NewLink { event: events[0].clone(), link };
+    assert!(at_once(store.link(std::slice::from_ref(&new))).unwrap());
     assert!(!at_once(store.link(&[new])).unwrap());
     let gap = Link { number: 3, ..link };
-    assert!(
-        !at_once(store.link(&[NewLink { event: (&events[1]).into(), link: gap, ..new }])).unwrap()
-    );
+    assert!(!at_once(store.link(&[NewLink { event: events[1].clone(), link: gap }])).unwrap());
 }
 
 #[test]

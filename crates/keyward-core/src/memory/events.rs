@@ -60,10 +60,11 @@ impl Events {
     fn fit(&self, links: &[NewLink]) -> bool {
         let mut ends: HashMap<WorkspaceId, u64> = HashMap::new();
         links.iter().all(|new| {
-            let head = || self.heads.get(&new.workspace).map_or(0, |head| head.number);
-            let end = ends.entry(new.workspace).or_insert_with(head);
+            let workspace = new.event.workspace;
+            let head = || self.heads.get(&workspace).map_or(0, |head| head.number);
+            let end = ends.entry(workspace).or_insert_with(head);
             *end += 1;
-            *end == new.link.number && self.unsealed.contains(&(new.event, new.workspace))
+            *end == new.link.number && self.unsealed.contains(&((&new.event).into(), workspace))
         })
     }
 }
@@ -133,10 +134,11 @@ impl AuditLog for MemoryStore {
             return Ok(false);
         }
         for new in links {
-            if let Some(recorded) = state.events.all.get_mut(&place(new.workspace, new.event)) {
+            let (workspace, position) = (new.event.workspace, EventPosition::from(&new.event));
+            if let Some(recorded) = state.events.all.get_mut(&place(workspace, position)) {
                 recorded.link = Some(new.link);
             }
-            state.events.chain(new.workspace, new.event, new.link);
+            state.events.chain(workspace, position, new.link);
         }
         Ok(true)
     }

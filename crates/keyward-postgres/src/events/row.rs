@@ -140,8 +140,8 @@ impl LinkColumns {
     /// The columns of these links.
     pub fn of(links: &[NewLink]) -> Self {
         let mut columns = Self::default();
-        for NewLink { workspace, event, link } in links {
-            columns.workspaces.push(workspace.as_uuid());
+        for NewLink { event, link } in links {
+            columns.workspaces.push(event.workspace.as_uuid());
             columns.times.push(column_time(event.at));
             columns.ids.push(event.id.as_uuid());
             columns.numbers.push(column_number(link));

@@ -4,7 +4,7 @@ use keyward_core::audit::{Event, EventPosition, Link, NewLink, Recorded};
 use keyward_core::id::WorkspaceId;
 use rocksdb::WriteBatch;
 
-use super::{Database, disagreement};
+use super::Database;
 use crate::codec::Malformed;
 use crate::codec::events::{decode_event, decode_link, encode_event, encode_link};
 use crate::error::ReadError;
@@ -112,12 +112,12 @@ impl Database {
     }
 
     /// Adds an event to `batch`.
-    pub fn stage_event(batch: &mut WriteBatch, event: Event) {
+    pub fn stage_event(batch: &mut WriteBatch, event: &Event) {
         if event.tag.is_some() {
-            batch.put(unsealed_key((&event).into()), event.workspace.as_bytes());
+            batch.put(unsealed_key(event.into()), event.workspace.as_bytes());
         }
-        let key = event_key(event.workspace, &event_position((&event).into()));
-        batch.put(key, encode_event(&Recorded { event, link: None }));
+        let key = event_key(event.workspace, &event_position(event.into()));
+        batch.put(key, encode_event(event, None));
     }
 
     /// Adds an event of another store to `batch`, unless it is there.
@@ -132,7 +132,7 @@ impl Database {
         let known = known.map(|value| decode_event(&value)).transpose()?;
         let Some(link) = recorded.link else {
             if known.is_none() {
-                Self::stage_event(batch, event.clone());
+                Self::stage_event(batch, event);
             }
             return Ok(());
         };
@@ -141,7 +141,7 @@ impl Database {
             return Ok(());
         }
         batch.delete(unsealed_key(event.into()));
-        batch.put(key, encode_event(recorded));
+        batch.put(key, encode_event(event, Some(&link)));
         Self::stage_link(batch, event.workspace, event.into(), link);
         Ok(())
     }
@@ -163,17 +163,16 @@ impl Database {
     /// Adds a link of the chain to `batch`, and its event with it. `false` where the event is not one
     /// that waits for that.
     pub fn stage_new_link(&self, batch: &mut WriteBatch, new: &NewLink) -> Result<bool, ReadError> {
-        let waiting = unsealed_key(new.event);
-        if self.default_value(&waiting, Reach::Disk)?.as_deref() != Some(new.workspace.as_bytes()) {
+        let (workspace, position) = (new.event.workspace, EventPosition::from(&new.event));
+        let waiting = unsealed_key(position);
+        // As long as it waits, it is what it was when it was read: events do not change.
+        if self.default_value(&waiting, Reach::Disk)?.as_deref() != Some(workspace.as_bytes()) {
             return Ok(false);
         }
-        let key = event_key(new.workspace, &event_position(new.event));
-        let value = self.default_value(&key, Reach::Disk)?.ok_or_else(disagreement)?;
-        let event = decode_event(&value)?.event;
-        batch.put(key, encode_event(&Recorded { event, link: Some(new.link) }));
+        let key = event_key(workspace, &event_position(position));
+        batch.put(key, encode_event(&new.event, Some(&new.link)));
         batch.delete(waiting);
-        Self::stage_link(batch, new.workspace, new.event, new.link);
-        batch.put(head_key(new.workspace), encode_link(&new.link));
+        Self::stage_link(batch, workspace, position, new.link);
         Ok(true)
     }
 
