@@ -161,13 +161,6 @@ impl Launch {
         self
     }
 
-    /// Takes the audit key away again.
-    #[must_use]
-    pub fn without_audit_key(mut self) -> Self {
-        self.environment.retain(|(name, _)| name != "KEYWARD_AUDIT_KEY");
-        self
-    }
-
     /// Takes the token secret away again.
     #[must_use]
     pub fn without_secret(mut self) -> Self {

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! A number is 64 bits, big-endian, and the first is 1; before the first stand 32 zero bytes. A
-//! chain finds an event that was removed, changed, inserted or moved ([`verify`]). That its end was cut
+//! chain finds an event that was removed, changed, inserted or moved ([`verify()`]). That its end was cut
 //! off it cannot show, unless somebody keeps its newest link elsewhere.
 
 mod event;

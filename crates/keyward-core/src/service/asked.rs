@@ -70,7 +70,7 @@ pub enum Created {
     Before(Box<ApiKey>),
 }
 
-/// What is to be another, of a key that is there; see [`Edit`].
+/// What is to be another, of a key that is there; see [`crate::change::Edit`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wanted {
     /// Its display name.
