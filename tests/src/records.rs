@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use keyward_core::audit::{Origin, Trace};
 use keyward_core::change::Change;
 use keyward_core::clock::{SystemEntropy, Timestamp};
-use keyward_core::details::Details;
+use keyward_core::details::SparseDetails;
 use keyward_core::id::{EventId, KeyId, WorkspaceId};
 use keyward_core::key::{ApiKey, KeyName, Status};
 use keyward_core::secret::{KeyDigest, KeyFormat};
@@ -122,7 +122,7 @@ pub fn sample_at(workspace: WorkspaceId, created_at: Timestamp) -> Sample {
         created_at,
         updated_at: created_at,
         named_scopes: None,
-        details: Details::default(),
+        details: SparseDetails::default(),
     };
     Sample { key, digest: plain.digest(), plain: plain.reveal().to_string() }
 }

@@ -168,7 +168,7 @@ impl Edit {
 
 impl Rotation {
     fn apply(&self, key: &mut ApiKey) -> Result<StoredKey, Refused> {
-        let Details { expires_at, rotated_to, .. } = key.details;
+        let Details { expires_at, rotated_to, .. } = *key.details;
         if key.status == Status::Revoked {
             return Err(Refused::Revoked);
         }
@@ -207,8 +207,9 @@ impl Rotation {
                 metadata: key.details.metadata.clone(),
                 expires_at: end,
                 rotated_from: Some(key.id),
-                ..Details::default()
-            },
+                ..Details::NONE
+            }
+            .into(),
         };
         key.details.rotated_to = Some(self.id);
         if self.grace.is_zero() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ pub const MAX_METADATA_NAME: usize = 64;
 pub const MAX_METADATA_BYTES: usize = 4_096;
 
 /// What a key may have beyond the documented fields.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Details {
     /// What it is for, in the words of whoever made it.
     pub description: Option<Description>,
@@ -34,6 +35,53 @@ pub struct Details {
     /// recorded.
     pub revocation: Option<Revocation>,
 }
+
+impl Details {
+    /// No details.
+    pub const NONE: Self = Self {
+        description: None,
+        metadata: Metadata(Vec::new()),
+        expires_at: None,
+        rotated_from: None,
+        rotated_to: None,
+        revocation: None,
+    };
+}
+
+/// The details of a key as its record holds them. Most keys have none, and millions of records are
+/// remembered: a record without details has room for a pointer to them and no more.
+#[derive(Debug, Clone, Default)]
+pub struct SparseDetails(Option<Box<Details>>);
+
+impl From<Details> for SparseDetails {
+    fn from(details: Details) -> Self {
+        Self((details != Details::NONE).then(|| Box::new(details)))
+    }
+}
+
+impl Deref for SparseDetails {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        static NONE: Details = Details::NONE;
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl DerefMut for SparseDetails {
+    fn deref_mut(&mut self) -> &mut Details {
+        self.0.get_or_insert_with(|| Box::new(Details::NONE))
+    }
+}
+
+/// Equal where the details are, whether there is room for them or not.
+impl PartialEq for SparseDetails {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for SparseDetails {}
 
 /// A text that is not a description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -101,7 +149,7 @@ pub enum InvalidMetadata {
 
 /// A flat map of texts, in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Metadata(Box<[(Box<str>, Box<str>)]>);
+pub struct Metadata(Vec<(Box<str>, Box<str>)>);
 
 impl Metadata {
     /// The metadata with these entries.

@@ -79,7 +79,7 @@ fn length(bytes: &[u8]) -> [u8; 4] {
 }
 
 fn details_field(details: &Details) -> Vec<u8> {
-    if *details == Details::default() {
+    if *details == Details::NONE {
         return Vec::new();
     }
     let time = |time: Timestamp| time.as_micros().to_be_bytes().to_vec();

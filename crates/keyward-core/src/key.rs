@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::clock::Timestamp;
-use crate::details::{Details, Revocation};
+use crate::details::{Revocation, SparseDetails};
 use crate::id::{AccountId, KeyId, WorkspaceId};
 use crate::scope::Scopes;
 use crate::secret::KeyPrefix;
@@ -80,29 +80,33 @@ impl fmt::Display for Status {
 }
 
 /// All that is known of a key, except what would let somebody use it.
+///
+/// What a verification looks at comes first, in this order in memory too, where it then is on two lines
+/// of 64 bytes: of a million remembered records hardly one is in the processor's cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[repr(C)]
 pub struct ApiKey {
+    /// What it has beyond the rest.
+    pub details: SparseDetails,
+    /// The scopes that its creator named; `None` where none were named and the default was granted
+    /// in full. [`ApiKey::scopes`] gives what the key holds in either case.
+    pub named_scopes: Option<Scopes>,
+    /// Whether it is accepted.
+    pub status: Status,
     /// Names the key, for life.
     pub id: KeyId,
     /// The workspace that it belongs to.
     pub workspace_id: WorkspaceId,
-    /// Its display name.
-    pub name: KeyName,
-    /// Its first characters.
-    pub key_prefix: KeyPrefix,
-    /// Whether it is accepted.
-    pub status: Status,
     /// The account that created it, and for which it acts.
     pub created_by: AccountId,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
-    /// The scopes that its creator named; `None` where none were named and the default was granted
-    /// in full. [`ApiKey::scopes`] gives what the key holds in either case.
-    pub named_scopes: Option<Scopes>,
-    /// What it has beyond that.
-    pub details: Details,
+    /// Its display name.
+    pub name: KeyName,
+    /// Its first characters.
+    pub key_prefix: KeyPrefix,
 }
 
 impl ApiKey {

@@ -141,8 +141,9 @@ impl Keys {
                 description: new.description,
                 metadata: new.metadata,
                 expires_at,
-                ..Details::default()
-            },
+                ..Details::NONE
+            }
+            .into(),
         };
         let addition = Addition {
             stored: StoredKey { key: key.clone(), digest: plain.digest() },

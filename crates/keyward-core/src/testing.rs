@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::audit::{Origin, Trace};
 use crate::clock::{Reading, SeededEntropy, Sleep, Timer, Timestamp};
-use crate::details::Details;
+use crate::details::SparseDetails;
 use crate::id::EventId;
 use crate::key::{ApiKey, KeyName, Status};
 use crate::secret::{KeyDigest, KeyFormat};
@@ -29,7 +29,7 @@ pub fn key(workspace: u128, n: u128) -> ApiKey {
         created_at: at,
         updated_at: at,
         named_scopes: None,
-        details: Details::default(),
+        details: SparseDetails::default(),
     }
 }
 

@@ -59,7 +59,7 @@ impl Row {
             created_at: timestamp(self.created_at, "created_at")?,
             updated_at: timestamp(self.updated_at, "updated_at")?,
             named_scopes: self.scopes.as_deref().map(scopes).transpose()?,
-            details,
+            details: details.into(),
         };
         Ok(StoredKey { key, digest: KeyDigest::from_bytes(digest) })
     }
@@ -175,7 +175,7 @@ impl<'a> FromIterator<&'a StoredKey> for Columns {
             columns.created.push(column_time(key.created_at));
             columns.updated.push(column_time(key.updated_at));
             columns.scopes.push(key.named_scopes.as_ref().map(Scopes::to_string));
-            let Details { description, metadata, revocation, .. } = &key.details;
+            let Details { description, metadata, revocation, .. } = &*key.details;
             columns.descriptions.push(description.as_ref().map(|it| it.as_str().to_owned()));
             columns.metadata.push(column_metadata(metadata));
             columns.expiries.push(key.details.expires_at.map(column_time));

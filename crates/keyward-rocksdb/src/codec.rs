@@ -86,7 +86,7 @@ pub fn decode_index(value: &[u8]) -> Result<Place, Malformed> {
 pub fn encode_record(stored: &StoredKey) -> Vec<u8> {
     let StoredKey { key, digest } = stored;
     let mut value = Vec::with_capacity(128);
-    let detailed = key.details != Details::default();
+    let detailed = *key.details != Details::NONE;
     value.push(if detailed { DETAILED } else { PLAIN });
     value.extend(digest.as_bytes());
     value.extend(key.created_by.as_bytes());
@@ -153,7 +153,7 @@ pub fn decode_record(place: &Place, value: &[u8]) -> Result<StoredKey, Malformed
     let key_prefix = fields.text("key_prefix")?;
     let name = fields.text("name")?;
     let scopes = fields.text("scopes")?;
-    let details = if detailed { decode_details(&mut fields)? } else { Details::default() };
+    let details = if detailed { decode_details(&mut fields)? } else { Details::NONE };
     fields.end()?;
     let key = ApiKey {
         id: place.id(),
@@ -165,7 +165,7 @@ pub fn decode_record(place: &Place, value: &[u8]) -> Result<StoredKey, Malformed
         created_at: place.created_at().ok_or(Malformed::Field("created_at"))?,
         updated_at,
         named_scopes: decode_scopes(scopes_named, scopes)?,
-        details,
+        details: details.into(),
     };
     Ok(StoredKey { key, digest })
 }
@@ -206,7 +206,7 @@ fn decode_details(fields: &mut Fields<'_>) -> Result<Details, Malformed> {
         }),
     };
     // Else it would have been written without.
-    if details == Details::default() { Err(Malformed::Field("details")) } else { Ok(details) }
+    if details == Details::NONE { Err(Malformed::Field("details")) } else { Ok(details) }
 }
 
 fn decode_description(text: &str) -> Result<Option<Description>, Malformed> {
@@ -360,7 +360,8 @@ mod tests {
             rotated_from: Some(KeyId::from_bytes([2; 16])),
             rotated_to: Some(KeyId::from_bytes([3; 16])),
             revocation: at(4).map(|at| Revocation { at, by, reason }),
-        };
+        }
+        .into();
         let mut expected = encode_record(&plain);
         expected[0] = 2;
         expected.push(0b11_1111);

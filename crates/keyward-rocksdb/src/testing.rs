@@ -2,7 +2,7 @@
 
 use keyward_core::audit::{Origin, Trace};
 use keyward_core::clock::Timestamp;
-use keyward_core::details::{Description, Details, Metadata, Reason, Revocation};
+use keyward_core::details::{Description, Details, Metadata, Reason, Revocation, SparseDetails};
 use keyward_core::id::{AccountId, KeyId, WorkspaceId};
 use keyward_core::key::{ApiKey, KeyName, Status};
 use keyward_core::scope::{Scope, Scopes};
@@ -26,7 +26,7 @@ pub fn key(workspace: u128, n: u64) -> ApiKey {
         created_at: at,
         updated_at: at,
         named_scopes: None,
-        details: Details::default(),
+        details: SparseDetails::default(),
     }
 }
 
@@ -109,7 +109,7 @@ pub fn stored_keys() -> impl Strategy<Value = StoredKey> {
         any::<(bool, [u8; 16], [u8; 32])>(),
         timestamps(),
         prop::option::of(scopes()),
-        prop_oneof![Just(Details::default()), details()],
+        prop_oneof![Just(Details::NONE), details()],
     );
     fields.prop_map(
         |(place, name, prefix, (revoked, account, digest), updated_at, scopes, details)| {
@@ -123,7 +123,7 @@ pub fn stored_keys() -> impl Strategy<Value = StoredKey> {
                 created_at: place.created_at().unwrap(),
                 updated_at,
                 named_scopes: scopes,
-                details,
+                details: details.into(),
             };
             StoredKey { key, digest: KeyDigest::from_bytes(digest) }
         },

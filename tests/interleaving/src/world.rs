@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::cache::{FillTicket, Lookup, RecordCache};
 use crate::clock::{Reading, SeededEntropy, Sleep, Timer, Timestamp};
-use crate::details::Details;
+use crate::details::SparseDetails;
 use crate::key::{ApiKey, KeyName, Status};
 use crate::secret::{KeyDigest, KeyFormat};
 use crate::sync::{Arc, AtomicBool, Ordering};
@@ -48,7 +48,7 @@ fn record(status: Status) -> Arc<ApiKey> {
         created_at: at,
         updated_at: at,
         named_scopes: None,
-        details: Details::default(),
+        details: SparseDetails::default(),
     })
 }
 

@@ -69,8 +69,9 @@ pub async fn a_rotation_is_one_step(store: Arc<dyn KeyStore>) {
         one.key.details = Details {
             description: Description::new("for CI").ok(),
             metadata: Metadata::new([("team".into(), "a".into())].into()).unwrap(),
-            ..Details::default()
-        };
+            ..Details::NONE
+        }
+        .into();
         one.key.named_scopes = Some(Scopes::from_claim("a b"));
         one.create(&*store).await;
         let rotate = rotation(&one, grace);

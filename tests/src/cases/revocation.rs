@@ -18,7 +18,7 @@ pub async fn revoking_changes_the_status_and_the_time_and_nothing_else(store: Ar
     sample.create(&*store).await;
     neighbour.create(&*store).await;
     let revoked = revoke(&*store, &sample, NOON).await;
-    let details = Details { revocation: Some(at(NOON).into()), ..Details::default() };
+    let details = Details { revocation: Some(at(NOON).into()), ..Details::NONE }.into();
     let expected =
         ApiKey { status: Status::Revoked, updated_at: at(NOON), details, ..sample.key.clone() };
     assert_eq!(revoked, expected);

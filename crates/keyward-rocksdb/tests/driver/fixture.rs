@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use keyward_core::audit::{Origin, Trace};
 use keyward_core::change::Change;
 use keyward_core::clock::{SystemEntropy, Timestamp};
-use keyward_core::details::Details;
+use keyward_core::details::SparseDetails;
 use keyward_core::id::{EventId, KeyId, WorkspaceId};
 use keyward_core::key::{ApiKey, KeyName, Status};
 use keyward_core::secret::{KeyDigest, KeyPrefix};
@@ -137,7 +137,7 @@ pub fn key(workspace_id: u128, n: u64) -> ApiKey {
         created_at: at(n),
         updated_at: at(n),
         named_scopes: None,
-        details: Details::default(),
+        details: SparseDetails::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use keyward_core::clock::{Clock as _, SystemClock, SystemEntropy};
-use keyward_core::details::Details;
+use keyward_core::details::SparseDetails;
 use keyward_core::id::{AccountId, KeyId};
 use keyward_core::key::{ApiKey, KeyName, Status};
 use keyward_core::secret::{KeyFormat, PlainKey};
@@ -111,7 +111,7 @@ impl Mint {
             created_at: now,
             updated_at: now,
             named_scopes: None,
-            details: Details::default(),
+            details: SparseDetails::default(),
         };
         Ok(Self { format, model })
     }

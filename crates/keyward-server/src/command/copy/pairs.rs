@@ -56,7 +56,6 @@ fn read(store: &Arc<dyn KeyStore>, after: Option<KeyId>) -> Reading {
 }
 
 /// What the two storages have under one id.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is moved once")]
 pub enum Pair {
     /// A record that only the source has.
     OnlySource(StoredKey),
