@@ -6,8 +6,8 @@
 //! # What shows that nobody tampered with it
 //!
 //! Whoever can write to the database could change its events. So each is **signed** by the node that
-//! writes it, and each workspace's events are **chained** a moment later ([`Sealer`]), not in the
-//! transaction of the change, where all changes of a workspace would wait for each other. Both are
+//! writes it, and each workspace's events are **chained**: a moment later ([`Sealer`]) where in the
+//! transaction of the change all changes of a workspace would wait for each other. Both are
 //! HMAC-SHA-256 (RFC 2104) with a key that the database never sees ([`AuditKey`]):
 //!
 //! ```text

@@ -12,6 +12,10 @@
 //! Because changes are decided one after the other, none that came before the seal is still to come
 //! when sealing is answered, and each that comes later finds the seal.
 //!
+//! For the same reason it seals the event of a change in the change's own step: no other link can come
+//! between the end of a chain and the one that it adds. What the sealer is for is left to events that
+//! were imported, or written by an earlier version, before they were sealed.
+//!
 //! After a write has failed nobody knows whether the log holds it, and RocksDB may refuse any other.
 //! No further change is accepted then until the store is opened anew; reads go on.
 
@@ -21,8 +25,9 @@ use std::thread::JoinHandle;
 use std::{io, thread};
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
-use keyward_core::audit::{Link, NewLink, Recorded};
+use keyward_core::audit::{AuditKey, Event, Link, NewLink, Recorded};
 use keyward_core::change::Outcome;
 use keyward_core::id::WorkspaceId;
 use keyward_core::store::{Added, Addition, Changed, Imported, StoreError, StoredKey, Unique};
@@ -46,6 +51,8 @@ pub struct Committer {
     /// The change before which the last group ended.
     next: Option<Change>,
     sealed: bool,
+    /// Where the chains end that the present group has to do with, its own links included.
+    heads: HashMap<WorkspaceId, Option<Link>>,
     /// The request that was forgotten last. Those before it are gone, but for their traces in the files,
     /// over which a search from the beginning would go each time.
     forgotten: Vec<u8>,
@@ -80,7 +87,8 @@ impl Committer {
         failed: Arc<AtomicBool>,
     ) -> Result<Self, rocksdb::Error> {
         let sealed = database.sealed()?;
-        Ok(Self { database, queue, next: None, sealed, forgotten: Vec::new(), failed })
+        let (heads, forgotten) = (HashMap::new(), Vec::new());
+        Ok(Self { database, queue, next: None, sealed, heads, forgotten, failed })
     }
 
     /// Starts it on a thread of its own. What comes back says how it ended, and waits for the thread.
@@ -135,6 +143,11 @@ impl Committer {
         self.forget(&group, &mut batch);
         let decided: Vec<_> =
             group.into_iter().filter_map(|change| self.decide(change, &mut batch)).collect();
+        for (workspace, head) in self.heads.drain() {
+            if let Some(head) = head {
+                Database::stage_head(&mut batch, workspace, head);
+            }
+        }
         let written = if batch.is_empty() { Ok(()) } else { self.database.write(batch) };
         if written.is_err() {
             self.failed.store(true, Ordering::Release);
@@ -216,19 +229,20 @@ impl Committer {
         }
     }
 
-    fn add(&self, addition: &Addition, batch: &mut WriteBatch) -> Result<Added, StoreError> {
+    fn add(&mut self, addition: &Addition, batch: &mut WriteBatch) -> Result<Added, StoreError> {
         let Addition { stored, trace, once } = addition;
         if let Some(before) =
             once.as_ref().map(|it| self.database.made_before(it)).transpose()?.flatten()
         {
             return Ok(before);
         }
+        self.find_head(stored.key.workspace_id)?;
         // It may be refused, and then nothing of the addition is there.
         self.create(stored, batch)?;
         if let Some(once) = once {
             Database::stage_once(batch, once, &stored.key);
         }
-        Database::stage_event(batch, &trace.of_creation(&stored.key));
+        self.record(&trace.of_creation(&stored.key), trace.key.as_ref(), batch);
         Ok(Added::New)
     }
 
@@ -267,11 +281,34 @@ impl Committer {
         Ok(imported)
     }
 
+    /// Finds out where the chain of a workspace ends, for [`Committer::record`].
+    fn find_head(&mut self, workspace: WorkspaceId) -> Result<(), StoreError> {
+        if let Entry::Vacant(head) = self.heads.entry(workspace) {
+            head.insert(self.database.head(workspace, Reach::Disk)?);
+        }
+        Ok(())
+    }
+
+    /// Adds an event to `batch`, as the next link of its workspace's chain where it is signed. Nothing
+    /// can be refused any more by then.
+    fn record(&mut self, event: &Event, key: Option<&AuditKey>, batch: &mut WriteBatch) {
+        let link = key.zip(event.tag).map(|(key, tag)| {
+            let head = self.heads.entry(event.workspace).or_default();
+            *head.insert(key.link(event.workspace, *head, tag))
+        });
+        Database::stage_event(batch, event, link.as_ref());
+    }
+
     /// What is found revoked is on the disk already: its group was, before this one was decided.
-    fn alter(&self, alter: &Alter, batch: &mut WriteBatch) -> Result<Option<Changed>, StoreError> {
+    fn alter(
+        &mut self,
+        alter: &Alter,
+        batch: &mut WriteBatch,
+    ) -> Result<Option<Changed>, StoreError> {
         let Some(mut stored) = self.database.get(alter.workspace, alter.id, Reach::Disk)? else {
             return Ok(None);
         };
+        self.find_head(alter.workspace)?;
         let before = stored.key.clone();
         let outcome = alter.change.apply(&mut stored.key);
         if let Outcome::Succeeded(successor) = &outcome {
@@ -282,7 +319,7 @@ impl Committer {
             self.database.stage(batch, &stored)?;
         }
         if let Some(event) = alter.trace.of_change(&before, &stored.key) {
-            Database::stage_event(batch, &event);
+            self.record(&event, alter.trace.key.as_ref(), batch);
         }
         Ok(Some(Changed { key: stored.key, digest: stored.digest, outcome }))
     }
@@ -301,7 +338,7 @@ impl Committer {
             heads.insert(workspace, new.link);
         }
         for (workspace, head) in heads {
-            self.database.stage_head(batch, workspace, head)?;
+            Database::stage_head(batch, workspace, head);
         }
         Ok(true)
     }
@@ -318,7 +355,11 @@ impl Committer {
             }
         }
         for (workspace, link) in heads {
-            self.database.stage_head(batch, workspace, link)?;
+            // The newest link of an import may not be the last that is there.
+            let known = self.database.head(workspace, Reach::Disk)?;
+            if known.is_none_or(|known| known.number < link.number) {
+                Database::stage_head(batch, workspace, link);
+            }
         }
         Ok(())
     }

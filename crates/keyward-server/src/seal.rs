@@ -1,4 +1,5 @@
-//! The sealer: puts the events of the audit trail into their chains, behind the back of the changes.
+//! The sealer: puts the events of the audit trail into their chains, behind the back of the changes,
+//! where the store has not done that with the change.
 
 use std::sync::Arc;
 use std::time::Duration;

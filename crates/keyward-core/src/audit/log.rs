@@ -43,6 +43,9 @@ pub struct NewLink {
 /// The audit trail of a store. Its events are written by [`crate::store::KeyStore::add`] and
 /// [`crate::store::KeyStore::change`], in one step with what they tell of.
 ///
+/// Where its changes happen one at a time anyway, a store may seal an event in that step too; else the
+/// [`Sealer`](super::Sealer) does it behind them.
+///
 /// What holds for every method of a store holds for these. No method changes an event, but for its
 /// link, which it is given once; and none removes one.
 #[async_trait]

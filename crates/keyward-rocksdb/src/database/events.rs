@@ -111,13 +111,18 @@ impl Database {
         Ok(found)
     }
 
-    /// Adds an event to `batch`.
-    pub fn stage_event(batch: &mut WriteBatch, event: &Event) {
-        if event.tag.is_some() {
-            batch.put(unsealed_key(event.into()), event.workspace.as_bytes());
+    /// Adds an event to `batch`, with its link where it has one. Where it is signed and has none, it
+    /// waits for one.
+    pub fn stage_event(batch: &mut WriteBatch, event: &Event, link: Option<&Link>) {
+        let position = event_position(event.into());
+        batch.put(event_key(event.workspace, &position), encode_event(event, link));
+        match link {
+            Some(link) => batch.put(chain_key(event.workspace, link.number), position),
+            None if event.tag.is_some() => {
+                batch.put(unsealed_key(event.into()), event.workspace.as_bytes());
+            }
+            None => {}
         }
-        let key = event_key(event.workspace, &event_position(event.into()));
-        batch.put(key, encode_event(event, None));
     }
 
     /// Adds an event of another store to `batch`, unless it is there.
@@ -132,7 +137,7 @@ impl Database {
         let known = known.map(|value| decode_event(&value)).transpose()?;
         let Some(link) = recorded.link else {
             if known.is_none() {
-                Self::stage_event(batch, event);
+                Self::stage_event(batch, event, None);
             }
             return Ok(());
         };
@@ -141,48 +146,27 @@ impl Database {
             return Ok(());
         }
         batch.delete(unsealed_key(event.into()));
-        batch.put(key, encode_event(event, Some(&link)));
-        Self::stage_link(batch, event.workspace, event.into(), link);
+        Self::stage_event(batch, event, Some(&link));
         Ok(())
     }
 
-    /// The newest link of an import may not be its last: this sets the head to it.
-    pub fn stage_head(
-        &self,
-        batch: &mut WriteBatch,
-        workspace: WorkspaceId,
-        link: Link,
-    ) -> Result<(), ReadError> {
-        let known = self.head(workspace, Reach::Disk)?;
-        if known.is_none_or(|known| known.number < link.number) {
-            batch.put(head_key(workspace), encode_link(&link));
-        }
-        Ok(())
+    /// Adds to `batch` where a chain ends.
+    pub fn stage_head(batch: &mut WriteBatch, workspace: WorkspaceId, link: Link) {
+        batch.put(head_key(workspace), encode_link(&link));
     }
 
     /// Adds a link of the chain to `batch`, and its event with it. `false` where the event is not one
     /// that waits for that.
     pub fn stage_new_link(&self, batch: &mut WriteBatch, new: &NewLink) -> Result<bool, ReadError> {
-        let (workspace, position) = (new.event.workspace, EventPosition::from(&new.event));
-        let waiting = unsealed_key(position);
+        let workspace = new.event.workspace;
+        let waiting = unsealed_key((&new.event).into());
         // As long as it waits, it is what it was when it was read: events do not change.
         if self.default_value(&waiting, Reach::Disk)?.as_deref() != Some(workspace.as_bytes()) {
             return Ok(false);
         }
-        let key = event_key(workspace, &event_position(position));
-        batch.put(key, encode_event(&new.event, Some(&new.link)));
         batch.delete(waiting);
-        Self::stage_link(batch, workspace, position, new.link);
+        Self::stage_event(batch, &new.event, Some(&new.link));
         Ok(true)
-    }
-
-    fn stage_link(
-        batch: &mut WriteBatch,
-        workspace: WorkspaceId,
-        event: EventPosition,
-        link: Link,
-    ) {
-        batch.put(chain_key(workspace, link.number), event_position(event));
     }
 
     /// The entries of the default column family whose keys begin with `prefix`, behind
