@@ -3,6 +3,8 @@
 //! The accept loop is our own because the framework's has neither a deadline for headers nor a bound
 //! on connections.
 
+mod header_timer;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -15,7 +17,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -24,6 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
+use self::header_timer::HeaderTimer;
 use crate::http::{App, Front};
 
 /// Connections that wait in the kernel to be accepted.
@@ -65,7 +68,10 @@ impl Listener {
         connections: usize,
     ) -> Serving {
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(header_timeout);
+        http.header_read_timeout(header_timeout);
+        // Head and body leave in one piece: copying a small body costs less than having the kernel
+        // gather two.
+        http.writev(false);
         // Beyond the bound on headers the front answers; far beyond it nothing is read any more and
         // the connection's own bare 431 must do.
         http.max_buf_size(app.limits.headers.saturating_mul(2).max(MIN_BUFFER));
@@ -141,13 +147,15 @@ impl Connections {
             tracing::debug!(%error, "a connection went away at once");
             return;
         }
-        let front = Arc::clone(&self.front);
+        let conversation = Arc::new(self.front.meet(peer));
         let service = service_fn(move |request| {
-            let front = Arc::clone(&front);
-            async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
+            let conversation = Arc::clone(&conversation);
+            async move { Ok::<_, Infallible>(conversation.answer(request).await) }
         });
         let stream = Written { stream, by: self.write_timeout, stalled: None };
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let mut http = self.http.clone();
+        let connection =
+            http.timer(HeaderTimer::default()).serve_connection(TokioIo::new(stream), service);
         let connection = self.graceful.watch(connection);
         let open = self.app.metrics.connections.clone();
         open.increment(1.0);

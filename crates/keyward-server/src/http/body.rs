@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
+use http_body_util::BodyDataStream;
+use keyward_core::store::BoxError;
 use tokio::time::{Instant, timeout};
 use warp::Filter;
 use warp::http::HeaderMap;
@@ -41,6 +43,14 @@ pub fn body() -> impl Filter<Extract = (Body,), Error = warp::Rejection> + Copy 
 }
 
 impl Body {
+    /// The body of a request that came by no route.
+    pub fn of<B>(content: B) -> Self
+    where
+        B: hyper::body::Body<Error: Into<BoxError>> + Send + Sync + 'static,
+    {
+        Self::new(BodyDataStream::new(content))
+    }
+
     fn new<B, E>(chunks: impl Stream<Item = Result<B, E>> + Send + Sync + 'static) -> Self
     where
         B: Buf,
@@ -58,7 +68,7 @@ impl Body {
         limits: BodyLimits,
     ) -> Result<Bytes, Problem> {
         let bytes =
-            by(limits.deadline, self.read(headers, limits.bytes)).await.map_err(|_| {
+            by(|| limits.deadline, self.read(headers, limits.bytes)).await.map_err(|_| {
                 Problem::new(Kind::BodyTimeout, "the whole request must arrive within its deadline")
             })??;
         if is_json(headers) {

@@ -4,7 +4,7 @@ use keyward_core::caller::Caller;
 use keyward_core::id::WorkspaceId;
 use keyward_core::verify::Verdict;
 use warp::http::header::AUTHORIZATION;
-use warp::http::{HeaderMap, HeaderName};
+use warp::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Call;
 use super::problem::Problem;
@@ -13,27 +13,43 @@ use crate::token::TokenError;
 /// The header that may repeat the workspace of the path.
 const X_WORKSPACE_ID: HeaderName = HeaderName::from_static("x-workspace-id");
 
-/// The one value of a header that may be there once at most.
-pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Problem::invalid_request(format!("the header {name} is there more than once")));
+/// What was found of a header that may be there once at most.
+#[derive(Default)]
+pub struct AtMostOne<'a> {
+    value: Option<&'a HeaderValue>,
+    repeats: bool,
+}
+
+impl<'a> AtMostOne<'a> {
+    /// Adds a value that was found.
+    pub fn add(&mut self, value: &'a HeaderValue) {
+        self.repeats = self.value.replace(value).is_some();
     }
-    match value.to_str() {
-        Ok(text) => Ok(Some(text)),
-        Err(_) => {
-            Err(Problem::invalid_request(format!("the header {name} is not visible ASCII text")))
+
+    /// The text of the value, where there is one.
+    pub fn text(&self, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
+        if self.repeats {
+            let detail = format!("the header {name} is there more than once");
+            return Err(Problem::invalid_request(detail));
         }
+        self.value.map(HeaderValue::to_str).transpose().map_err(|_| {
+            Problem::invalid_request(format!("the header {name} is not visible ASCII text"))
+        })
     }
 }
 
-/// The token of `Authorization: Bearer <token>` (RFC 6750, section 2.1). `None` without the header;
-/// another scheme is a malformed credential.
-pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = single(headers, &AUTHORIZATION)? else { return Ok(None) };
+/// The one value of a header that may be there once at most.
+pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
+    let mut found = AtMostOne::default();
+    headers.get_all(name).iter().for_each(|value| found.add(value));
+    found.text(name)
+}
+
+/// The token of a header's value `Bearer <token>` (RFC 6750, section 2.1). Another scheme is a
+/// malformed credential.
+pub fn bearer_token(value: &str) -> Result<&str, Problem> {
     match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
         _ => Err(Problem::invalid_credential()),
     }
 }
@@ -41,7 +57,8 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 impl Call {
     /// Authenticates the caller of a management route: by a token, or by an API key.
     pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
-        let credential = bearer(headers)?.ok_or_else(Problem::missing_credential)?;
+        let authorization = single(headers, &AUTHORIZATION)?;
+        let credential = bearer_token(authorization.ok_or_else(Problem::missing_credential)?)?;
         // A JWT has dots between its parts (RFC 7515, section 7.1), a key never has one.
         let caller = if credential.contains('.') {
             let token = self.in_time(self.tokens.authenticate(credential)).await?;

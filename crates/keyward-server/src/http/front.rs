@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use keyward_core::audit::Origin;
 use keyward_core::clock::{Entropy, EntropyError};
 use keyward_core::secret::KeyFormat;
 use keyward_core::store::BoxError;
+use tokio::time::Instant;
 use tower::Service as _;
 use warp::filters::BoxedFilter;
 use warp::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
@@ -19,16 +20,14 @@ use warp::http::{Method, Request};
 use warp::hyper::body::Body;
 use warp::reply::Response;
 
+use super::metrics::Endpoint;
 use super::origin::TrustedProxies;
 use super::problem::{Kind, Problem};
-use super::verify::FORWARD_AUTH;
-use super::{App, Named, answer, routes};
+use super::{App, Named, routes};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How a JWT begins: with an object, whose first member is in quotation marks (`{"`).
 const JWT: &str = "eyJ";
-/// What verifications begin with, of which nothing is recorded.
-const VERIFY: &str = "/api/v1/api-keys/verify";
 /// Longest request id that is kept when a client sends one.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -57,48 +56,50 @@ impl Front {
         Ok(Self { app, routes, ids: RequestIds::new(entropy)?, format, proxies })
     }
 
-    /// Answers one request from `peer`.
-    pub async fn answer<B>(&self, mut request: Request<B>, peer: SocketAddr) -> Response
+    /// The front, as a connection from `peer` meets it.
+    pub fn meet(self: &Arc<Self>, peer: SocketAddr) -> Conversation {
+        Conversation { front: Arc::clone(self), peer, ids: AtomicU64::new(0) }
+    }
+
+    /// Has the request answered, by one of the two endpoints that verify keys or by the routes.
+    ///
+    /// The two are asked before each request of somebody's API, so they judge it where it stands. Going
+    /// through the routes copies a request's headers and walks from filter to filter (ARCHITECTURE.md
+    /// says what that costs).
+    async fn respond<B>(
+        &self,
+        mut request: Request<B>,
+        endpoint: Option<Endpoint>,
+        conversation: &Conversation,
+        id: &HeaderValue,
+    ) -> Response
     where
         B: Body<Error: Into<BoxError>> + Send + Sync + 'static,
     {
-        let began = Instant::now();
-        let id = self.request_id(request.headers());
-        let mut response = if self.app.limits.headers < size(&request) {
+        if self.app.limits.headers < size(&request) {
             let detail = format!("the limit is {} bytes", self.app.limits.headers);
-            answer(Err(Problem::new(Kind::HeadersTooLarge, detail)))
-        } else {
-            if !request.uri().path().starts_with(FORWARD_AUTH) {
-                // For what is recorded of a change, and for what is still to be logged when the answer
-                // is on its way. An authentication never has any of that.
-                if may_change(&request) {
-                    let origin = self.origin(peer, request.headers(), &id);
-                    request.extensions_mut().insert(origin);
-                }
-                request.headers_mut().insert(X_REQUEST_ID, id.clone());
-            }
-            let routed = warp::service(self.routes.clone()).call(request);
-            match AssertUnwindSafe(routed).catch_unwind().await {
-                Ok(Ok(response)) => response,
-                Ok(Err(never)) => match never {},
-                Err(_) => answer(Err(Problem::internal("a handler panicked"))),
-            }
+            return told(&Problem::new(Kind::HeadersTooLarge, detail), id);
+        }
+        if let Some(endpoint) = endpoint {
+            let answered = endpoint.answer(&self.app, request).await;
+            return answered.unwrap_or_else(|problem| told(&problem, id));
+        }
+        // For what is recorded of a change, and for what is still to be logged when the answer is on its
+        // way.
+        if request.method() != Method::GET {
+            let origin = self.origin(conversation.peer, request.headers(), id);
+            request.extensions_mut().insert(origin);
+        }
+        request.headers_mut().insert(X_REQUEST_ID, id.clone());
+        let mut response = match warp::service(self.routes.clone()).call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
         };
         if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
             let name = response.extensions().get::<Named>().copied();
-            response = problem.answer(text(&id));
+            response = told(&problem, id);
             name.map(|name| response.extensions_mut().insert(name));
-            log_problem(&problem, text(&id));
         }
-        if let Some(Named(call)) = response.extensions().get() {
-            let status = response.status().as_u16();
-            let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-            tracing::info!(request_id = text(&id), call, status, micros, %peer, "answered");
-        }
-        self.app.metrics.answered(response.status());
-        let headers = response.headers_mut();
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(X_REQUEST_ID, id);
         response
     }
 
@@ -110,12 +111,51 @@ impl Front {
         origin
     }
 
-    /// The client's own id where it is well formed and cannot be a key, else a new one.
-    fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
-        let own = headers.get(X_REQUEST_ID).filter(|id| {
-            id.to_str().is_ok_and(|id| is_request_id(id) && !self.format.may_be_in(id))
-        });
-        own.cloned().unwrap_or_else(|| self.ids.next())
+    /// The client's own id where it is well formed and cannot be a key.
+    fn own_id(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let own = headers.get(X_REQUEST_ID)?;
+        let text = own.to_str().ok()?;
+        (is_request_id(text) && !self.format.may_be_in(text)).then(|| own.clone())
+    }
+}
+
+/// The front, as one connection meets it: its requests come one after the other. What they touch is
+/// its own as far as can be, because cores wait for each other where they count in the same place.
+pub struct Conversation {
+    front: Arc<Front>,
+    peer: SocketAddr,
+    /// The next request id. Where it begins a block, that block is still to be drawn.
+    ids: AtomicU64,
+}
+
+impl Conversation {
+    /// Answers one request.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response
+    where
+        B: Body<Error: Into<BoxError>> + Send + Sync + 'static,
+    {
+        let front = &*self.front;
+        let endpoint = Endpoint::at(request.uri().path());
+        // Verifications have no line in the log.
+        let began = endpoint.is_none().then(Instant::now);
+        let id = front.own_id(request.headers()).unwrap_or_else(|| front.ids.next(&self.ids));
+        let responding = front.respond(request, endpoint, self, &id);
+        let mut response = match AssertUnwindSafe(responding).catch_unwind().await {
+            Ok(response) => response,
+            Err(_) => told(&Problem::internal("a handler panicked"), &id),
+        };
+        if let Some(Named(call)) = response.extensions().get() {
+            let status = response.status().as_u16();
+            let took = began.map_or(Duration::ZERO, |it| it.elapsed());
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            let peer = self.peer;
+            tracing::info!(request_id = text(&id), call, status, micros, %peer, "answered");
+        }
+        front.app.metrics.answered(response.status());
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_REQUEST_ID, id);
+        response
     }
 }
 
@@ -129,16 +169,17 @@ fn is_request_id(id: &str) -> bool {
     (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(allowed)
 }
 
-/// Whether the request may be one that changes a key, so that it is recorded where it came from.
-fn may_change<B>(request: &Request<B>) -> bool {
-    request.method() != Method::GET && !request.uri().path().starts_with(VERIFY)
-}
-
 /// Bytes of the request's target and of all header names and values.
 fn size<B>(request: &Request<B>) -> usize {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let headers = request.headers().iter();
     target + headers.map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>()
+}
+
+/// The answer that tells the client of a problem, which the log is told too.
+fn told(problem: &Problem, id: &HeaderValue) -> Response {
+    log_problem(problem, text(id));
+    problem.answer(text(id))
 }
 
 /// A fault of ours is an error, a fault around us a warning, a fault of the client's its own matter.
@@ -153,21 +194,49 @@ fn log_problem(problem: &Problem, request_id: &str) {
 
 /// Makes request ids: a random beginning that tells processes apart, and a counter.
 struct RequestIds {
-    process: String,
-    count: AtomicU64,
+    /// The random beginning, and the hyphen behind it.
+    process: [u8; PROCESS_LEN],
+    /// The block that is drawn next.
+    block: AtomicU64,
 }
+
+/// Twelve hexadecimal digits and a hyphen.
+const PROCESS_LEN: usize = 13;
+/// Decimal digits of a counter at most.
+const COUNT_LEN: usize = 20;
+/// Ids that a connection draws at once, so that connections do not meet at each request.
+const BLOCK: u64 = 256;
 
 impl RequestIds {
     fn new(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
-        let mut random = [0; 8];
+        let mut random = [0; 6];
         entropy.fill(&mut random)?;
-        let process = format!("{:012x}", u64::from_be_bytes(random) >> 16);
-        Ok(Self { process, count: AtomicU64::new(1) })
+        let mut process = [b'-'; PROCESS_LEN];
+        for (place, byte) in process.chunks_exact_mut(2).zip(random) {
+            place[0] = HEX[usize::from(byte >> 4)];
+            place[1] = HEX[usize::from(byte & 15)];
+        }
+        Ok(Self { process, block: AtomicU64::new(0) })
     }
 
-    fn next(&self) -> HeaderValue {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{}-{count}", self.process);
-        HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"))
+    /// The next id of the connection whose place in its block this is.
+    fn next(&self, place: &AtomicU64) -> HeaderValue {
+        // Its requests come one after the other, so that nobody else writes in between.
+        let mut count = place.load(Ordering::Relaxed);
+        if count.is_multiple_of(BLOCK) {
+            count = self.block.fetch_add(BLOCK, Ordering::Relaxed) + 1;
+        }
+        place.store(count + 1, Ordering::Relaxed);
+        let mut id = [0; PROCESS_LEN + COUNT_LEN];
+        id[..PROCESS_LEN].copy_from_slice(&self.process);
+        let digits = count.checked_ilog10().map_or(1, |it| it as usize + 1);
+        let end = PROCESS_LEN + digits;
+        for digit in id[PROCESS_LEN..end].iter_mut().rev() {
+            *digit = b'0' + (count % 10) as u8;
+            count /= 10;
+        }
+        HeaderValue::from_bytes(&id[..end]).unwrap_or(HeaderValue::from_static("-"))
     }
 }
+
+const HEX: &[u8; 16] = b"0123456789abcdef";

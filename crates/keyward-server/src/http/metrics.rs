@@ -1,5 +1,6 @@
 //! What is counted, for Prometheus. No label holds anything that a client sent.
 
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use keyward_core::freshness::{self, Counts};
@@ -20,10 +21,29 @@ pub enum Endpoint {
     ForwardAuth,
 }
 
-/// Counters of one endpoint: accepted, and refused by reason in the order of [`Refusal::ALL`].
-struct Verdicts {
-    accepted: Counter,
-    refused: [Counter; Refusal::ALL.len()],
+/// Outcomes of a verification: accepted, and refused by reason in the order of [`Refusal::ALL`].
+const OUTCOMES: usize = 1 + Refusal::ALL.len();
+/// Classes of status, from 1xx.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+/// Places in which threads count: as many as threads of a large machine need so that few share one.
+const PLACES: usize = 64;
+
+/// What each request is counted in. Threads count in places of their own, and whoever asks adds them
+/// up: cores that count in one place wait for each other at every request.
+#[derive(Default)]
+#[repr(align(128))]
+struct Tally {
+    /// By [`Endpoint`].
+    verdicts: [[AtomicU64; OUTCOMES]; 2],
+    answers: [AtomicU64; CLASSES.len()],
+}
+
+thread_local! {
+    /// The place in which this thread counts.
+    static PLACE: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed) % PLACES
+    };
 }
 
 /// Of a store that others write too.
@@ -39,9 +59,10 @@ struct Freshness {
 /// The counters, found once: looking a counter up by its labels would cost more than a verification.
 pub struct Metrics {
     handle: PrometheusHandle,
-    verify: Verdicts,
-    forward_auth: Verdicts,
-    answers: [Counter; 5],
+    tallies: Box<[Tally]>,
+    /// By [`Endpoint`].
+    verdicts: [[Counter; OUTCOMES]; 2],
+    answers: [Counter; CLASSES.len()],
     cache_entries: Gauge,
     cache_hits: Counter,
     fills_discarded: Counter,
@@ -74,9 +95,9 @@ impl Metrics {
         let class = |class| counter!("keyward_http_responses_total", "class" => class);
         Self {
             handle,
-            verify: Verdicts::of("verify"),
-            forward_auth: Verdicts::of("forward_auth"),
-            answers: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
+            tallies: (0..PLACES).map(|_| Tally::default()).collect(),
+            verdicts: ["verify", "forward_auth"].map(verdicts_of),
+            answers: CLASSES.map(class),
             cache_entries: gauge!("keyward_cache_entries"),
             cache_hits: counter!("keyward_cache_hits_total"),
             fills_discarded: counter!("keyward_fills_discarded_total"),
@@ -92,20 +113,26 @@ impl Metrics {
 
     /// Counts a verdict.
     pub fn count(&self, endpoint: Endpoint, verdict: &Verdict) {
-        let verdicts = match endpoint {
-            Endpoint::Verify => &self.verify,
-            Endpoint::ForwardAuth => &self.forward_auth,
+        let outcome = match verdict {
+            Verdict::Accepted(_) => 0,
+            Verdict::Refused(refusal) => 1 + *refusal as usize,
         };
-        match verdict {
-            Verdict::Accepted(_) => verdicts.accepted.increment(1),
-            Verdict::Refused(refusal) => verdicts.refused[*refusal as usize].increment(1),
-        }
+        self.tally().verdicts[endpoint as usize][outcome].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts an answer.
     pub fn answered(&self, status: StatusCode) {
-        let class = usize::from(status.as_u16() / 100).clamp(1, self.answers.len());
-        self.answers[class - 1].increment(1);
+        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len());
+        self.tally().answers[class - 1].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn tally(&self) -> &Tally {
+        &self.tallies[PLACE.with(|place| *place)]
+    }
+
+    /// What one count is, over all threads.
+    fn sum(&self, of: impl Fn(&Tally) -> &AtomicU64) -> u64 {
+        self.tallies.iter().map(|tally| of(tally).load(Ordering::Relaxed)).sum()
     }
 
     /// Notes how long a creation took.
@@ -121,6 +148,14 @@ impl Metrics {
     /// Everything in the text format of Prometheus, with what is only known when asked.
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     pub fn render(&self, verifier: &Verifier) -> String {
+        for (endpoint, verdicts) in self.verdicts.iter().enumerate() {
+            for (outcome, verdict) in verdicts.iter().enumerate() {
+                verdict.absolute(self.sum(|it| &it.verdicts[endpoint][outcome]));
+            }
+        }
+        for (class, answers) in self.answers.iter().enumerate() {
+            answers.absolute(self.sum(|it| &it.answers[class]));
+        }
         let cache = verifier.cache();
         self.cache_entries.set(cache.len() as f64);
         self.cache_hits.absolute(cache.hits());
@@ -163,11 +198,10 @@ impl Freshness {
     }
 }
 
-impl Verdicts {
-    fn of(endpoint: &'static str) -> Self {
-        let outcome = |outcome: &'static str| counter!("keyward_verifications_total", "endpoint" => endpoint, "outcome" => outcome);
-        Self { accepted: outcome("accepted"), refused: Refusal::ALL.map(|it| outcome(it.code())) }
-    }
+fn verdicts_of(endpoint: &'static str) -> [Counter; OUTCOMES] {
+    let outcome = |outcome: &'static str| counter!("keyward_verifications_total", "endpoint" => endpoint, "outcome" => outcome);
+    let refused = |at: usize| Refusal::ALL[at - 1].code();
+    std::array::from_fn(|at| outcome(if at == 0 { "accepted" } else { refused(at) }))
 }
 
 fn describe() {

@@ -104,19 +104,30 @@ impl Call {
 
     /// What `work` brings, or the problem that it did not end in time.
     async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, Problem> {
-        by(self.deadline, work)
-            .await
-            .map_err(|_| Problem::unavailable("the request could not be answered in time"))
+        in_time(|| self.deadline, work).await
     }
 }
 
+/// What `work` brings, or the problem that it did not end by `deadline`.
+async fn in_time<T>(
+    deadline: impl FnOnce() -> Instant,
+    work: impl Future<Output = T>,
+) -> Result<T, Problem> {
+    by(deadline, work)
+        .await
+        .map_err(|_| Problem::unavailable("the request could not be answered in time"))
+}
+
 /// What `work` brings by `deadline`. Work that is done at once, such as a verification from memory,
-/// costs no timer, and no room for one.
-async fn by<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+/// costs no timer, no room for one, and no look at a clock.
+async fn by<T>(
+    deadline: impl FnOnce() -> Instant,
+    work: impl Future<Output = T>,
+) -> Result<T, Elapsed> {
     let mut work = pin!(work);
     match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
         Poll::Ready(done) => Ok(done),
-        Poll::Pending => Box::pin(timeout_at(deadline, work)).await,
+        Poll::Pending => Box::pin(timeout_at(deadline(), work)).await,
     }
 }
 
@@ -135,16 +146,12 @@ fn query() -> impl Filter<Extract = (Option<String>,), Error = Infallible> + Cop
     warp::query::raw().map(Some).or(warp::any().map(|| None)).unify()
 }
 
-/// All routes. The one that is asked most comes first; what nobody answered has no route.
+/// All routes but those of [`verify`], which the front asks first. What nobody answered has no route.
 pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
     let no_route = warp::any().map(|| {
         answer(Err(Problem::new(Kind::NoSuchRoute, "see /openapi.json for what there is")))
     });
-    verify::forward_auth(app)
-        .or(verify::verification(app))
-        .unify()
-        .or(bulk::routes(app))
-        .unify()
+    bulk::routes(app)
         .or(keys::routes(app))
         .unify()
         .or(audit::routes(app))

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
 use keyward_core::caller::Denied;
 use keyward_core::freshness::NotFresh;
 use keyward_core::service::KeysError;
@@ -15,7 +16,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use warp::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use warp::http::{HeaderName, HeaderValue, StatusCode};
-use warp::reply::{Reply, Response};
+use warp::reply::Response;
 
 /// The media type of every error.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -249,8 +250,12 @@ impl Problem {
             instance: request_id,
             errors: &self.errors,
         };
-        let body = serde_json::to_vec(&details).unwrap_or_default();
-        let mut response = body.into_response();
+        // Any but those of many fields fit.
+        let mut body = Vec::with_capacity(512);
+        if serde_json::to_writer(&mut body, &details).is_err() {
+            body.clear();
+        }
+        let mut response = Response::new(Bytes::from(body).into());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));

@@ -141,7 +141,7 @@ impl KeyStore for FaultyStore {
 
 /// A server without sockets.
 struct Server {
-    front: Front,
+    front: Arc<Front>,
     token: String,
 }
 
@@ -185,6 +185,7 @@ impl Server {
         };
         let proxies = TrustedProxies::default();
         let front = Front::new(Arc::new(app), format, proxies, &SystemEntropy).unwrap();
+        let front = Arc::new(front);
         Self { front, token: token.unwrap() }
     }
 
@@ -196,7 +197,7 @@ impl Server {
             .header("content-type", "application/json")
             .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))
             .unwrap();
-        self.front.answer(request, ([127, 0, 0, 1], 1).into()).await
+        self.front.meet(([127, 0, 0, 1], 1).into()).answer(request).await
     }
 
     async fn manage(&self, method: &str, path: &str, body: &str) -> Response {
