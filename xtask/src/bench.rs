@@ -4,15 +4,24 @@ use std::process::{ExitCode, Stdio};
 
 use anyhow::{Result, bail};
 
+use crate::needs::{self, Need};
 use crate::process::{self, End, OnSignal};
-use crate::{compile, needs, tell, workspace};
+use crate::{compile, tell, workspace};
 
 const HELP: &str = "\
 Builds the server and the benchmark, and runs it.
 
 Usage: cargo xtask bench [--] [arguments of the benchmark]
+       cargo xtask bench --instructions [--keep]
+
+With --instructions nothing is timed. The instructions of single requests are counted under valgrind
+and compared with those in tests/instructions.json: 5 % more or fewer is a failure. With --keep what
+is counted takes their place.
 
 `cargo xtask bench -- --help` lists what the benchmark itself takes.";
+
+/// Asks for counts in place of times.
+const INSTRUCTIONS: &str = "--instructions";
 
 /// Runs the command.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
@@ -20,12 +29,19 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
         tell::say(HELP);
         return Ok(ExitCode::SUCCESS);
     }
+    let counts = arguments.iter().any(|argument| argument == INSTRUCTIONS);
+    let others = arguments.iter().skip_while(|argument| *argument == "--");
     needs::require(&needs::BUILD)?;
+    if counts {
+        needs::require(&[Need::Valgrind])?;
+    }
     compile::announce();
     compile::shown(&["build", "--release", "--workspace", "--bins"])?;
     let mut bench = workspace::command(workspace::target().join("release/keyward-bench"));
     bench
-        .args(arguments.iter().skip_while(|argument| *argument == "--"))
+        // To the benchmark it is a command of its own.
+        .args(counts.then_some("instructions"))
+        .args(others.filter(|argument| *argument != INSTRUCTIONS))
         .env("KEYWARD_BIN", workspace::keyward())
         .stdout(Stdio::inherit());
     match process::watch(&mut bench, None, OnSignal::Kill, &mut |_| Ok(()))? {

@@ -21,6 +21,8 @@ pub enum Need {
     Caddy,
     /// Its programs, where the tests are to have a cluster made by them.
     Postgres,
+    /// It counts instructions.
+    Valgrind,
 }
 
 /// What every build of the workspace needs.
@@ -34,6 +36,7 @@ impl Need {
             Self::Nginx => "nginx",
             Self::Caddy => "caddy",
             Self::Postgres => "the programs of Postgres (initdb, postgres)",
+            Self::Valgrind => "valgrind",
         }
     }
 
@@ -52,6 +55,7 @@ impl Need {
                         .iter()
                         .any(|version| version.join("bin/initdb").is_file())
             }
+            Self::Valgrind => workspace::find_program("valgrind").is_some(),
         }
     }
 }
@@ -60,13 +64,13 @@ impl Need {
 struct Manager {
     program: &'static str,
     install: &'static str,
-    packages: [(Need, &'static str); 5],
+    packages: [(Need, &'static str); 6],
 }
 
 const fn manager(
     program: &'static str,
     install: &'static str,
-    [cpp_compiler, libclang, nginx, caddy, postgres]: [&'static str; 5],
+    [cpp_compiler, libclang, nginx, caddy, postgres, valgrind]: [&'static str; 6],
 ) -> Manager {
     let packages = [
         (Need::CppCompiler, cpp_compiler),
@@ -74,6 +78,7 @@ const fn manager(
         (Need::Nginx, nginx),
         (Need::Caddy, caddy),
         (Need::Postgres, postgres),
+        (Need::Valgrind, valgrind),
     ];
     Manager { program, install, packages }
 }
@@ -82,21 +87,21 @@ const MANAGERS: [Manager; 6] = [
     manager(
         "apt-get",
         "apt-get install",
-        ["g++", "libclang-dev", "nginx-light", "caddy", "postgresql"],
+        ["g++", "libclang-dev", "nginx-light", "caddy", "postgresql", "valgrind"],
     ),
     manager(
         "dnf",
         "dnf install",
-        ["gcc-c++", "clang-devel", "nginx", "caddy", "postgresql-server"],
+        ["gcc-c++", "clang-devel", "nginx", "caddy", "postgresql-server", "valgrind"],
     ),
     manager(
         "zypper",
         "zypper install",
-        ["gcc-c++", "clang-devel", "nginx", "caddy", "postgresql-server"],
+        ["gcc-c++", "clang-devel", "nginx", "caddy", "postgresql-server", "valgrind"],
     ),
-    manager("pacman", "pacman -S", ["gcc", "clang", "nginx", "caddy", "postgresql"]),
-    manager("apk", "apk add", ["g++", "clang-dev", "nginx", "caddy", "postgresql"]),
-    manager("brew", "brew install", ["llvm", "llvm", "nginx", "caddy", "postgresql"]),
+    manager("pacman", "pacman -S", ["gcc", "clang", "nginx", "caddy", "postgresql", "valgrind"]),
+    manager("apk", "apk add", ["g++", "clang-dev", "nginx", "caddy", "postgresql", "valgrind"]),
+    manager("brew", "brew install", ["llvm", "llvm", "nginx", "caddy", "postgresql", "valgrind"]),
 ];
 
 impl Manager {

@@ -22,7 +22,9 @@ fn processor() -> Option<String> {
     Some(line.split_once(':')?.1.to_owned())
 }
 
-fn said_by(program: &str, arguments: &[&str]) -> Option<String> {
+/// What a program writes to its standard output.
+pub fn said_by(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    output.status.success().then_some(said)
 }

@@ -15,12 +15,14 @@
 //! | `floor` | a bare warp route |
 //! | `places`, `server`, `storage`, `postgres` | what all of them work on |
 //! | `watch`, `cpu`, `statistics`, `report` | figures |
+//! | `instructions` | something else: instructions are counted, and compared with those that are kept |
 //!
 //! Linux only: CPU time is read from `/proc`.
 
 mod cpu;
 mod floor;
 mod http;
+mod instructions;
 mod machine;
 mod measure;
 mod over_http;
@@ -45,6 +47,7 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
+use crate::instructions::InstructionsOptions;
 use crate::places::Places;
 use crate::report::{Report, Settings};
 use crate::rows::ROWS;
@@ -80,6 +83,8 @@ struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Mode {
+    /// Count the instructions of single requests, and compare them with those that are kept
+    Instructions(InstructionsOptions),
     /// Serve as the floor: the answer to give is read from standard input
     #[command(hide = true)]
     Floor,
@@ -102,7 +107,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     match args.mode {
         Some(Mode::Floor) => return floor::serve(),
         Some(Mode::Worker) => return worker::work(),
-        None => {}
+        Some(Mode::Instructions(_)) | None => {}
     }
     if args.slices == 0 || args.seconds == 0 || args.connections == 0 || args.keys == 0 {
         bail!("--slices, --seconds, --connections and --keys are at least 1");
@@ -129,6 +134,9 @@ async fn interrupted() -> anyhow::Result<()> {
 }
 
 async fn bench(args: &Args) -> anyhow::Result<()> {
+    if let Some(Mode::Instructions(options)) = &args.mode {
+        return instructions::run(options).await;
+    }
     let rows: Vec<_> = ROWS.iter().filter(|row| row.name.contains(&args.row)).collect();
     if rows.is_empty() {
         let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();

@@ -71,7 +71,7 @@ pub const KEY_NAME: &str = "Bench key";
 pub const FORWARD_AUTH: Question =
     Question { request: forward_auth, status: 200, body_begins: "", floor_reads_body: false };
 
-const VERIFY: Question = Question {
+pub const VERIFY: Question = Question {
     request: verify,
     status: 200,
     body_begins: r#"{"valid":true,"#,

@@ -1,5 +1,6 @@
 //! The processes that are measured.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -36,8 +37,20 @@ impl Server {
         secret: &str,
         flags: &[&str],
     ) -> anyhow::Result<Self> {
+        Self::start_keyward_under(&[], storage, directory, secret, flags).await
+    }
+
+    /// As [`start_keyward`](Self::start_keyward), by a command line that ends where that of the binary
+    /// begins, and whose process becomes it.
+    pub async fn start_keyward_under(
+        wrapper: &[OsString],
+        storage: &Storage,
+        directory: &Path,
+        secret: &str,
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
         let log_path = directory.join("keyward.log");
-        let mut command = keyward(secret)?;
+        let mut command = keyward_under(wrapper, secret)?;
         command
             .arg("serve")
             .args(["--listen", "127.0.0.1:0"])
@@ -137,9 +150,21 @@ pub async fn mint_token(secret: &str, workspace: &str) -> anyhow::Result<String>
     Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }
 
-/// The binary under test, without settings that the environment of the bench may hold by chance.
 fn keyward(secret: &str) -> anyhow::Result<Command> {
-    let mut command = Command::new(keyward_path()?);
+    keyward_under(&[], secret)
+}
+
+/// The binary under test, without settings that the environment of the bench may hold by chance.
+fn keyward_under(wrapper: &[OsString], secret: &str) -> anyhow::Result<Command> {
+    let keyward = keyward_path()?;
+    let mut command = match wrapper {
+        [] => Command::new(keyward),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(keyward);
+            command
+        }
+    };
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("KEYWARD_") {
             command.env_remove(name);
