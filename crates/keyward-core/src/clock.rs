@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
+use chrono::{DateTime, Utc};
 use rand::{SeedableRng as _, TryRng as _};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -20,8 +20,7 @@ impl Timestamp {
     /// The moment this many microseconds after 1970-01-01T00:00:00Z, or `None` outside the years
     /// that RFC 3339 can write (0000 to 9999).
     pub fn from_micros(micros: i64) -> Option<Self> {
-        let time = DateTime::from_timestamp_micros(micros)?;
-        (0..=9999).contains(&time.year()).then_some(Self(micros))
+        (Self::MIN.0..=Self::MAX.0).contains(&micros).then_some(Self(micros))
     }
 
     /// The first moment that can be written.
@@ -33,17 +32,20 @@ impl Timestamp {
     pub const TEXT_LEN: usize = 27;
 
     /// Writes the text that [`fmt::Display`] gives into `buffer`, without the machinery of
-    /// formatting: every record that is shown has two times.
+    /// formatting and of calendars that know more: every record that is shown has two times.
     pub fn encode(self, buffer: &mut [u8; Self::TEXT_LEN]) -> &str {
         *buffer = *b"0000-00-00T00:00:00.000000Z";
-        let time = DateTime::from_timestamp_micros(self.0).unwrap_or(DateTime::UNIX_EPOCH);
-        digits(&mut buffer[0..4], time.year().unsigned_abs());
-        digits(&mut buffer[5..7], time.month());
-        digits(&mut buffer[8..10], time.day());
-        digits(&mut buffer[11..13], time.hour());
-        digits(&mut buffer[14..16], time.minute());
-        digits(&mut buffer[17..19], time.second());
-        let micros = time.timestamp_subsec_micros();
+        let (year, month, day) = date(self.0.div_euclid(DAY_MICROS));
+        let (seconds, micros) = {
+            let time = self.0.rem_euclid(DAY_MICROS);
+            (time / 1_000_000, time % 1_000_000)
+        };
+        digits(&mut buffer[0..4], year);
+        digits(&mut buffer[5..7], month);
+        digits(&mut buffer[8..10], day);
+        digits(&mut buffer[11..13], seconds / 3_600);
+        digits(&mut buffer[14..16], seconds / 60 % 60);
+        digits(&mut buffer[17..19], seconds % 60);
         digits(&mut buffer[20..26], micros);
         let mut len = Self::TEXT_LEN;
         if micros == 0 {
@@ -93,8 +95,24 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Year, month and day of the Gregorian calendar, so many days after 1970-01-01: `civil_from_days` of
+/// Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms". It counts years from March, so that
+/// the day which may be missing is a year's last.
+const fn date(days: i64) -> (i64, i64, i64) {
+    let since_march_0000 = days + 719_468;
+    let (era, day) = (since_march_0000.div_euclid(146_097), since_march_0000.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year + (month <= 2) as i64, month, day)
+}
+
+const DAY_MICROS: i64 = 86_400_000_000;
+
 /// Fills `place` with the decimal digits of `number`, zeros first.
-fn digits(place: &mut [u8], mut number: u32) {
+fn digits(place: &mut [u8], mut number: i64) {
     for digit in place.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut as _, BytesMut};
 use keyward_core::audit::{Action, EventPosition, Recorded};
 use keyward_core::caller::Authorised;
 use keyward_core::id::{AccountId, KeyId};
@@ -99,8 +98,8 @@ impl Listing for Events {
         app.keys.events(&self.caller, after, limit).await
     }
 
-    fn write(&self, event: &Recorded, text: &mut BytesMut) -> serde_json::Result<()> {
-        serde_json::to_writer(text.writer(), &EventObject::new(event))
+    fn write(&self, event: &Recorded, text: &mut Vec<u8>) -> serde_json::Result<()> {
+        serde_json::to_writer(text, &EventObject::new(event))
     }
 
     fn next_page(&self, last: &Recorded, limit: usize) -> String {

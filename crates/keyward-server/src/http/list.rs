@@ -1,6 +1,5 @@
 //! The list of a workspace's keys.
 
-use bytes::{BufMut as _, BytesMut};
 use keyward_core::caller::Authorised;
 use keyward_core::clock::Timestamp;
 use keyward_core::key::{ApiKey, KeyName, Status};
@@ -95,13 +94,13 @@ impl Listing for Keys {
             .collect())
     }
 
-    fn write(&self, listed: &Listed, text: &mut BytesMut) -> serde_json::Result<()> {
+    fn write(&self, listed: &Listed, text: &mut Vec<u8>) -> serde_json::Result<()> {
         let Listed { key, last_use } = listed;
         let object = match self.show {
             Show::Documented => KeyObject::documented(key),
             Show::Whole => KeyObject::new(key).last_used(*last_use),
         };
-        serde_json::to_writer(text.writer(), &object)
+        serde_json::to_writer(text, &object)
     }
 
     fn next_page(&self, last: &Listed, limit: usize) -> String {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream;
 use keyward_core::clock::Timestamp;
 use keyward_core::store::StoreError;
@@ -39,7 +39,7 @@ pub trait Listing: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Self::Item>, StoreError>> + Send;
 
     /// Writes one as JSON.
-    fn write(&self, item: &Self::Item, text: &mut BytesMut) -> serde_json::Result<()>;
+    fn write(&self, item: &Self::Item, text: &mut Vec<u8>) -> serde_json::Result<()>;
 
     /// Where the page behind this item is.
     fn next_page(&self, last: &Self::Item, limit: usize) -> String;
@@ -70,8 +70,8 @@ pub async fn answer<L: Listing>(
 fn page<L: Listing>(listing: &L, found: &[L::Item], limit: usize) -> Result<Response, Problem> {
     let shown = &found[..limit.min(found.len())];
     let mut text = write(listing, shown, true).map_err(Problem::internal)?;
-    text.put_u8(b']');
-    let mut response = json_answer(StatusCode::OK, text.freeze());
+    text.push(b']');
+    let mut response = json_answer(StatusCode::OK, text.into());
     if let Some(last) = shown.last().filter(|_| found.len() > limit) {
         let link = format!("<{}>; rel=\"next\"", listing.next_page(last, limit));
         if let Ok(link) = HeaderValue::from_str(&link) {
@@ -107,13 +107,13 @@ impl<L: Listing> Pages<L> {
     async fn follow(&mut self, items: &[L::Item], opens: bool) -> Result<Bytes, Broken> {
         let mut text = write(&self.listing, items, opens)?;
         match items.last().filter(|_| items.len() == PAGE) {
-            None => text.put_u8(b']'),
+            None => text.push(b']'),
             Some(last) => {
                 let rest = self.listing.read(&self.app, Some(last), PAGE);
                 self.next = Some((timeout(self.app.limits.time, rest).await??, false));
             }
         }
-        Ok(text.freeze())
+        Ok(text.into())
     }
 }
 
@@ -122,14 +122,14 @@ fn write<L: Listing>(
     listing: &L,
     items: &[L::Item],
     opens: bool,
-) -> Result<BytesMut, serde_json::Error> {
-    let mut text = BytesMut::with_capacity(items.len() * OBJECT_BYTES);
+) -> Result<Vec<u8>, serde_json::Error> {
+    let mut text = Vec::with_capacity(items.len() * OBJECT_BYTES);
     if opens {
-        text.put_u8(b'[');
+        text.push(b'[');
     }
     for (at, item) in items.iter().enumerate() {
         if at > 0 || !opens {
-            text.put_u8(b',');
+            text.push(b',');
         }
         listing.write(item, &mut text)?;
     }
