@@ -84,9 +84,45 @@ fn changes_that_wait_share_one_write() {
     let mut bench = Bench::new(create(&dir));
     let answers: Vec<_> = (0..64).map(|n| bench.create_new(n)).collect();
     assert_eq!(bench.step(), 64);
+    assert_eq!(bench.committer.database.syncs(), 1);
     for answer in answers {
         answer.blocking_recv().unwrap().unwrap();
     }
+}
+
+#[test]
+fn signed_events_are_sealed_with_their_changes() {
+    let dir = TempDir::new().unwrap();
+    let mut bench = Bench::new(create(&dir));
+    let audit_key = AuditKey::new(&[7; 32]).unwrap();
+    let add = |bench: &Bench, n: u64| {
+        let mut addition = addition(StoredKey { key: key(1, n), digest: digest(&key(1, n)) });
+        addition.trace.key = Some(audit_key.clone());
+        let (answer, answered) = oneshot::channel();
+        assert!(bench.queue.try_send(Change::Add(Box::new(addition), answer)).is_ok());
+        answered
+    };
+    let mut answers: Vec<_> = (0..3).map(|n| add(&bench, n)).collect();
+    assert_eq!(bench.step(), 3);
+    // The same key again is refused, and leaves no gap.
+    answers.extend([add(&bench, 3), add(&bench, 4)]);
+    let refused = add(&bench, 0);
+    assert_eq!(bench.step(), 3);
+    assert!(refused.blocking_recv().unwrap().is_err());
+    for answer in answers {
+        assert_eq!(answer.blocking_recv().unwrap().unwrap(), Added::New);
+    }
+    let database = &bench.committer.database;
+    let workspace = key(1, 0).workspace_id;
+    let chain = database.chain(workspace, 0, 10, Reach::Disk).unwrap();
+    assert_eq!(chain.len(), 5);
+    let mut head = None;
+    for recorded in chain {
+        head = Some(audit_key.link(workspace, head, recorded.event.tag.unwrap()));
+        assert_eq!(recorded.link, head);
+    }
+    assert_eq!(database.head(workspace, Reach::Disk).unwrap(), head);
+    assert_eq!(database.unsealed(None, 10, Reach::Disk).unwrap(), []);
 }
 
 #[test]
