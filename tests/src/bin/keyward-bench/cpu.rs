@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 /// The processes whose time is measured.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Processes {
-    /// The process under test.
-    pub own: u32,
+    /// Those under test.
+    pub own: Vec<u32>,
     /// The first process of the Postgres that it uses, where there is one and its processes can be
     /// seen from here. Its children are counted with it.
     pub postmaster: Option<u32>,
@@ -25,7 +25,7 @@ pub struct Reading {
 /// What the processes used between two moments.
 #[derive(Debug, Clone, Copy)]
 pub struct Used {
-    /// By the process under test.
+    /// By the processes under test.
     pub own: Duration,
     /// The part of it spent outside the kernel, 0 to 1. The kernel samples it more coarsely than
     /// the total, so it is good for a split, not for a comparison.
@@ -36,9 +36,11 @@ pub struct Used {
 
 impl Processes {
     /// Reads their clocks.
-    pub fn read(self) -> anyhow::Result<Reading> {
+    pub fn read(&self) -> anyhow::Result<Reading> {
         let mut own = Clocks::default();
-        own.add(self.own).context("reading the CPU time of a process, which may have ended")?;
+        for pid in &self.own {
+            own.add(*pid).context("reading the CPU time of a process, which may have ended")?;
+        }
         let postgres = self.postmaster.map(Clocks::of_family).transpose()?;
         Ok(Reading { own, postgres })
     }
@@ -157,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_busy_process_has_used_more_than_before() {
-        let us = Processes { own: std::process::id(), postmaster: Some(std::process::id()) };
+        let us = Processes { own: vec![std::process::id()], postmaster: Some(std::process::id()) };
         let before = us.read().unwrap();
         let begun = std::time::Instant::now();
         while begun.elapsed() < Duration::from_millis(100) {}

@@ -14,7 +14,7 @@ use warp::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use warp::hyper::body::Bytes;
 
 use crate::http::Answer;
-use crate::rows::Question;
+use crate::questions::Question;
 
 /// The answer to give, as it is told to the process on standard input: one line of JSON.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,20 +7,22 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | `rows` | what is measured |
-//! | `measure`, `side` | the sides of a row, measured in turns |
+//! | `rows`, `questions` | what is measured, and what is asked for that |
+//! | `measure`, `side`, `sides` | the sides of a row, made ready and measured in turns |
 //! | `over_http`, `http` | a server under load |
 //! | `worker`, `raw` | the driver alone, and RocksDB alone, in a process of their own |
 //! | `pgbench` | Postgres alone |
 //! | `floor` | a bare warp route |
 //! | `places`, `server`, `storage`, `postgres` | what all of them work on |
-//! | `watch`, `cpu`, `statistics`, `report` | figures |
+//! | `watch`, `cpu`, `statistics` | figures |
+//! | `goal`, `report`, `machine` | what they are to be, and where they are kept |
 //! | `instructions` | something else: instructions are counted, and compared with those that are kept |
 //!
 //! Linux only: CPU time is read from `/proc`.
 
 mod cpu;
 mod floor;
+mod goal;
 mod http;
 mod instructions;
 mod machine;
@@ -29,11 +31,13 @@ mod over_http;
 mod pgbench;
 mod places;
 mod postgres;
+mod questions;
 mod raw;
 mod report;
 mod rows;
 mod server;
 mod side;
+mod sides;
 mod statistics;
 mod storage;
 mod watch;
@@ -41,8 +45,9 @@ mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
@@ -62,10 +67,10 @@ struct Args {
     #[arg(long)]
     quick: bool,
     /// Seconds in a slice
-    #[arg(long, default_value = "2", default_value_if("quick", "true", "1"))]
+    #[arg(long, default_value = "1")]
     seconds: u64,
     /// Slices of each side in each row
-    #[arg(long, default_value = "8", default_value_if("quick", "true", "4"))]
+    #[arg(long, default_value = "6", default_value_if("quick", "true", "2"))]
     slices: usize,
     /// Connections that ask, each one request at a time, in the rows that do not name their number
     #[arg(long, default_value = "64")]
@@ -73,12 +78,16 @@ struct Args {
     /// Keys that are there, and that verifications rotate through
     #[arg(long, default_value = "100000", default_value_if("quick", "true", "10000"))]
     keys: usize,
+    /// Keys in the largest store, for what is to be shown of many
+    #[arg(long, default_value = "10000000", default_value_if("quick", "true", "100000"))]
+    most_keys: usize,
     /// Only the rows whose name contains this
     #[arg(long, value_name = "TEXT", default_value = "")]
     row: String,
-    /// Also write every slice and the summary to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    /// Where the report is written: report.md, report.json and report.svg. By default `bench` beside
+    /// the directory that this program stands in
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -109,8 +118,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
         Some(Mode::Worker) => return worker::work(),
         Some(Mode::Instructions(_)) | None => {}
     }
-    if args.slices == 0 || args.seconds == 0 || args.connections == 0 || args.keys == 0 {
-        bail!("--slices, --seconds, --connections and --keys are at least 1");
+    if [args.slices, args.connections, args.keys, args.most_keys].contains(&0) || args.seconds == 0
+    {
+        bail!("--slices, --seconds, --connections, --keys and --most-keys are at least 1");
     }
     // The load runs on one thread: it then leaves the other cores to the server, and needs
     // neither locks nor atomics that would cost it time.
@@ -144,21 +154,35 @@ async fn bench(args: &Args) -> anyhow::Result<()> {
     }
     let settings = Settings {
         keys: args.keys,
+        most_keys: args.most_keys,
         connections: args.connections,
         slices: args.slices,
         seconds_per_slice: args.seconds,
     };
+    let directory = report_directory(args)?;
+    let begun = Instant::now();
     let mut places = Places::new(&settings)?;
-    let mut report = Report::new(machine::describe(), settings);
+    let mut report = Report::new(settings);
     for row in rows {
         eprintln!("measuring {}", row.name);
         report.rows.push(measure::measure(row, &mut places, &report.settings).await?);
     }
     report.postgres = places.description();
     places.end().await?;
+    report.run_seconds = begun.elapsed().as_secs();
     print!("{report}");
-    if let Some(path) = &args.json {
-        report.write(path)?;
+    for path in report.save(&directory)? {
+        eprintln!("{}", path.display());
     }
     Ok(())
+}
+
+/// Where the report goes.
+fn report_directory(args: &Args) -> anyhow::Result<PathBuf> {
+    if let Some(directory) = &args.report {
+        return Ok(directory.clone());
+    }
+    let program = std::env::current_exe()?;
+    let target = program.ancestors().nth(2).context("this program stands in no directory")?;
+    Ok(target.join("bench"))
 }

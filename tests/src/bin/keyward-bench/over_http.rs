@@ -1,5 +1,5 @@
-//! A server, loaded over HTTP in a closed loop: every connection asks, waits for the answer, judges
-//! it, and asks again.
+//! A server, or several, loaded over HTTP in a closed loop: every connection asks, waits for the
+//! answer, judges it, and asks again.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -12,17 +12,19 @@ use tokio::task::JoinSet;
 
 use crate::cpu::Processes;
 use crate::http::{Answer, Connection};
+use crate::questions::Question;
 use crate::report::Sample;
-use crate::rows::Question;
 use crate::server::Server;
 use crate::side::Side;
 use crate::watch::Watch;
 
-/// A server that answers a question.
+/// Servers that answer a question.
+#[derive(Clone)]
 pub struct OverHttp {
     pub name: &'static str,
-    pub server: Rc<Server>,
-    /// Of the Postgres that the server uses.
+    /// Connections are spread over them evenly.
+    pub servers: Vec<Rc<Server>>,
+    /// Of the Postgres that the servers use.
     pub postmaster: Option<u32>,
     pub question: &'static Question,
     /// The question, asked in each of these ways in turn.
@@ -40,26 +42,34 @@ impl Side for OverHttp {
 
     async fn slice(&mut self, time: Duration) -> anyhow::Result<Sample> {
         let asking = self.asking(usize::MAX)?;
-        let processes = Processes { own: self.server.pid(), postmaster: self.postmaster };
-        let load = drive(self.server.address(), self.connections, Rc::clone(&asking));
-        let (sample, ()) = tokio::try_join!(asking.watch.run(time, processes), load)?;
+        let own = self.servers.iter().map(|server| server.pid()).collect();
+        let processes = Processes { own, postmaster: self.postmaster };
+        let addresses = self.addresses();
+        let load = drive(&addresses, self.connections, Rc::clone(&asking));
+        let (sample, ()) = tokio::try_join!(asking.watch.run(time, &processes), load)?;
         Ok(sample)
     }
 
     async fn end(self: Box<Self>) -> anyhow::Result<()> {
-        match Rc::into_inner(self.server) {
-            Some(server) => server.stop().await,
-            // Others need it still.
-            None => Ok(()),
+        for server in self.servers {
+            // Others may need it still.
+            if let Some(server) = Rc::into_inner(server) {
+                server.stop().await?;
+            }
         }
+        Ok(())
     }
 }
 
 impl OverHttp {
-    /// Sends each request once.
+    /// Sends each request once, the first half to the first of two servers and so on.
     pub async fn warm_up(&self) -> anyhow::Result<()> {
         let asking = self.asking(self.requests.len())?;
-        drive(self.server.address(), self.connections, asking).await
+        drive(&self.addresses(), self.connections, asking).await
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.servers.iter().map(|server| server.address()).collect()
     }
 
     fn asking(&self, requests: usize) -> anyhow::Result<Rc<Asking>> {
@@ -94,10 +104,14 @@ impl Asking {
     }
 }
 
-async fn drive(address: SocketAddr, connections: usize, asking: Rc<Asking>) -> anyhow::Result<()> {
+async fn drive(
+    addresses: &[SocketAddr],
+    connections: usize,
+    asking: Rc<Asking>,
+) -> anyhow::Result<()> {
     let mut conversations = JoinSet::new();
-    for _ in 0..connections {
-        conversations.spawn_local(converse(address, Rc::clone(&asking)));
+    for address in addresses.iter().cycle().take(connections) {
+        conversations.spawn_local(converse(*address, Rc::clone(&asking)));
     }
     while let Some(ended) = conversations.join_next().await {
         ended??;

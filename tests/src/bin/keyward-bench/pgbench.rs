@@ -13,8 +13,8 @@ use tokio::process::{ChildStderr, Command};
 use tokio::time::sleep;
 
 use crate::cpu::Processes;
+use crate::questions::{KEY_NAME, WORKSPACE};
 use crate::report::Sample;
-use crate::rows::{KEY_NAME, WORKSPACE};
 use crate::side::Side;
 use crate::watch::Tally;
 
@@ -150,7 +150,7 @@ impl Side for Pgbench {
     async fn slice(&mut self, time: Duration) -> anyhow::Result<Sample> {
         let mut child = self.command(RUN_UP + time).spawn().context("starting pgbench")?;
         let own = child.id().context("pgbench ended at once")?;
-        let processes = Processes { own, postmaster: self.postmaster };
+        let processes = Processes { own: vec![own], postmaster: self.postmaster };
         let mut said = BufReader::new(child.stderr.take().context("pgbench has an output")?);
         run_up(&mut said).await?;
         let (begun, cpu) = (SystemClock.now(), processes.read()?);

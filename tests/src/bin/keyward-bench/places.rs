@@ -7,10 +7,13 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 
 use crate::postgres::Postgres;
+use crate::questions::WORKSPACE;
 use crate::report::Settings;
-use crate::rows::WORKSPACE;
 use crate::server::{self, Server};
 use crate::storage::Storage;
+
+/// Servers of a cluster that answer from memory.
+const NODES: usize = 3;
 
 /// A storage with keys in it, and the binary under test on it.
 pub struct Place {
@@ -19,8 +22,21 @@ pub struct Place {
     pub keys: Vec<String>,
     /// For a caller who may create keys.
     pub token: String,
-    /// The same, but for its memory: it has none. Only where others write the storage too.
+    /// Another server, without memory. Only where others write the storage too.
     pub forgetful: Option<Rc<Server>>,
+    /// More nodes like the first. Only there, too.
+    others: Vec<Rc<Server>>,
+}
+
+impl Place {
+    /// All servers that have a memory.
+    pub fn nodes(&self) -> Vec<Rc<Server>> {
+        std::iter::once(&self.server).chain(&self.others).cloned().collect()
+    }
+
+    fn servers(self) -> impl Iterator<Item = Rc<Server>> {
+        std::iter::once(self.server).chain(self.forgetful).chain(self.others)
+    }
 }
 
 /// All places.
@@ -94,17 +110,19 @@ impl Places {
         let keys = storage.fill(self.keys).await?;
         let secret = server::random_secret()?;
         let directory = self.directory.path();
-        let server = Server::start_keyward(storage, directory, &secret, flags).await?;
-        let forgetful = match storage {
-            Storage::RocksDb(_) => None,
-            Storage::Postgres(_) => {
-                let flags = ["--cache-entries", "0"];
-                let server = Server::start_keyward(storage, directory, &secret, &flags).await?;
-                Some(Rc::new(server))
-            }
+        let start = async |flags: &[&str]| {
+            Server::start_keyward(storage, directory, &secret, flags).await.map(Rc::new)
         };
+        let server = start(flags).await?;
+        let (mut forgetful, mut others) = (None, Vec::new());
+        if let Storage::Postgres(_) = storage {
+            forgetful = Some(start(&["--cache-entries", "0"]).await?);
+            for _ in 1..NODES {
+                others.push(start(flags).await?);
+            }
+        }
         let token = server::mint_token(&secret, WORKSPACE).await?;
-        Ok(Place { server: Rc::new(server), keys, token, forgetful })
+        Ok(Place { server, keys, token, forgetful, others })
     }
 
     /// In words: what matters of the Postgres for whoever compares figures.
@@ -117,7 +135,7 @@ impl Places {
     pub async fn end(self) -> anyhow::Result<()> {
         let (postgres, _database) = self.postgres.and_then(Result::ok).unzip();
         for place in self.rocksdb.into_iter().chain(self.without_uses).chain(postgres) {
-            for server in [Some(place.server), place.forgetful].into_iter().flatten() {
+            for server in place.servers() {
                 Rc::into_inner(server).context("a side was not ended")?.stop().await?;
             }
         }

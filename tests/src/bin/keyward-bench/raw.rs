@@ -7,7 +7,7 @@ use anyhow::bail;
 use keyward_core::clock::{Clock as _, Entropy as _, SystemClock, SystemEntropy};
 use rocksdb::{DB, Options, WriteBatch, WriteOptions};
 
-use crate::rows::KEY_NAME;
+use crate::questions::KEY_NAME;
 
 const FAMILIES: [&str; 3] = ["keys", "digests", "ids"];
 /// The value of a record besides its name: version, digest, creator, time, status, whether there

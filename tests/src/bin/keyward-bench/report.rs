@@ -1,11 +1,17 @@
-//! The table, and the same for programs.
+//! What a run found out, and where it is kept: a table for the terminal, a page for people, JSON for
+//! programs, and a chart.
 
-use std::fmt;
-use std::path::Path;
+mod chart;
+mod markdown;
+mod table;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::goal::{Aim, Verdict};
+use crate::machine::Machine;
 use crate::statistics::Spread;
 
 /// By how many bytes answers may differ, on average: the number in a request's id grows, and a time
@@ -16,6 +22,8 @@ const SLACK: u64 = 3;
 #[derive(Debug, Serialize)]
 pub struct Settings {
     pub keys: usize,
+    /// Keys that the largest store has.
+    pub most_keys: usize,
     pub connections: usize,
     pub slices: usize,
     pub seconds_per_slice: u64,
@@ -24,9 +32,11 @@ pub struct Settings {
 /// Everything that a run found out.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    machine: String,
+    machine: Machine,
     /// What matters of the Postgres, where one was used.
     pub postgres: Option<String>,
+    /// How long the run took, with all that was made ready for it.
+    pub run_seconds: u64,
     pub settings: Settings,
     pub rows: Vec<RowResult>,
 }
@@ -35,11 +45,12 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 pub struct RowResult {
     name: &'static str,
+    /// How many asked at once, where the sides do not differ in that.
     clients: usize,
-    /// Why there is no floor, or nothing at all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remark: Option<String>,
+    /// What must be known to read the figures, or why there are none.
+    remarks: Vec<String>,
     sides: Vec<SideResult>,
+    verdicts: Vec<Verdict>,
 }
 
 /// One side of a row. Slices of the same number, one of each side, were measured close together.
@@ -60,11 +71,12 @@ struct BesideFloor {
 }
 
 /// One slice of one side.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Sample {
     pub per_second: f64,
     pub p50_us: f64,
     pub p99_us: f64,
+    pub p999_us: f64,
     /// CPU time of the process under test for each, in microseconds.
     pub cpu_us: f64,
     /// The part of it that was spent outside the kernel, 0 to 1.
@@ -73,125 +85,159 @@ pub struct Sample {
     pub postgres_cpu_us: Option<f64>,
     /// Length of an answer over HTTP; zero where there is none.
     pub answer_bytes: u64,
+    /// Until the first byte of the body came, in the middle, where that was asked.
+    pub first_byte_us: Option<f64>,
+    /// By how much the memory of the process grew at most, where that was asked.
+    pub growth_mib: Option<f64>,
 }
 
+/// The slices of each side by its name, as they were measured.
+pub type Measured = Vec<(&'static str, Vec<Sample>)>;
+
 impl Report {
-    pub fn new(machine: String, settings: Settings) -> Self {
-        Self { machine, postgres: None, settings, rows: Vec::new() }
+    pub fn new(settings: Settings) -> Self {
+        let machine = Machine::here();
+        Self { machine, postgres: None, run_seconds: 0, settings, rows: Vec::new() }
     }
 
-    /// Writes the report as JSON.
-    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let json = serde_json::to_vec_pretty(self)?;
-        std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))
+    /// Writes page, JSON and chart into `directory`, and says which files they are.
+    pub fn save(&self, directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+        let files = [
+            ("report.md", markdown::page(self)?),
+            ("report.json", serde_json::to_string_pretty(self)?),
+            ("report.svg", chart::draw(self)?),
+        ];
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("making {}", directory.display()))?;
+        let mut written = Vec::new();
+        for (name, text) in files {
+            let path = directory.join(name);
+            std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+            written.push(path);
+        }
+        Ok(written)
+    }
+
+    /// All goals with the names of their rows.
+    fn verdicts(&self) -> impl Iterator<Item = (&'static str, &Verdict)> {
+        self.rows.iter().flat_map(|row| row.verdicts.iter().map(|verdict| (row.name, verdict)))
+    }
+
+    /// How many goals were met, and how many were not.
+    fn score(&self) -> String {
+        let met = self.verdicts().filter(|(_, verdict)| verdict.met).count();
+        format!("{met} goals met, {} missed", self.verdicts().count() - met)
+    }
+
+    /// What was measured how, in sentences.
+    fn explanation(&self) -> String {
+        let Settings { keys, most_keys, slices, seconds_per_slice, .. } = self.settings;
+        format!(
+            "Sides in turns, medians of {slices} slices of {seconds_per_slice} s where a row says \
+             nothing else; {keys} keys, {most_keys} in the largest store; load over HTTP from one thread. CPU: µs for each, of the \
+             process and of Postgres. Beside the floor, the first side of each row: median \
+             [quartiles] of the slices."
+        )
     }
 }
 
 impl RowResult {
-    /// The result of these slices. The first side is the floor, unless a remark says why not.
+    /// The result of these slices. Where there is a floor it is the first side.
     ///
     /// # Errors
     ///
-    /// When two sides answered over HTTP and not the same amount, within [`SLACK`].
+    /// When an aim names no side.
     pub fn new(
-        name: &'static str,
-        clients: usize,
-        measured: Vec<(&'static str, Vec<Sample>)>,
-        remark: Option<&str>,
+        (name, clients): (&'static str, usize),
+        measured: Measured,
+        has_floor: bool,
+        remarks: Vec<String>,
+        aims: &[Aim],
     ) -> anyhow::Result<Self> {
-        let floor = if remark.is_none() { measured.first() } else { None };
-        let floor = floor.map(|(_, slices)| slices.clone());
+        let floor =
+            if has_floor { measured.first().map(|(_, slices)| slices.clone()) } else { None };
+        let mut verdicts = Vec::new();
+        for aim in aims {
+            let other = match aim.beside {
+                Some(other) => Some(slices_of(&measured, other)?),
+                None => floor.as_deref(),
+            };
+            // Where there is no pgbench, Postgres itself has no floor.
+            verdicts.extend(aim.judge(slices_of(&measured, aim.side)?, other));
+        }
         let mut sides = Vec::new();
         for (name, slices) in measured {
             let floor = floor.as_ref().filter(|_| !sides.is_empty());
-            let beside_floor = floor.map(|floor| BesideFloor::of(&slices, floor)).transpose()?;
+            let beside_floor = floor.map(|floor| BesideFloor::of(&slices, floor));
             sides.push(SideResult { name, beside_floor, slices });
         }
-        Ok(Self { name, clients, remark: remark.map(str::to_owned), sides })
+        Ok(Self { name, clients, remarks, sides, verdicts })
+    }
+
+    /// A row that is verdicts alone.
+    pub fn of_verdicts(name: &'static str, verdicts: Vec<Verdict>, remarks: Vec<String>) -> Self {
+        Self { name, clients: 1, remarks, sides: Vec::new(), verdicts }
     }
 
     /// A row that could not be measured.
     pub fn absent(name: &'static str, clients: usize, reason: &str) -> Self {
-        Self { name, clients, remark: Some(reason.to_owned()), sides: Vec::new() }
+        let remarks = vec![reason.to_owned()];
+        Self { name, clients, remarks, sides: Vec::new(), verdicts: Vec::new() }
     }
+}
+
+fn slices_of<'a>(measured: &'a Measured, name: &str) -> anyhow::Result<&'a [Sample]> {
+    let side = measured.iter().find(|(side, _)| *side == name);
+    let (_, slices) = side.with_context(|| format!("no side is called {name}"))?;
+    Ok(slices)
+}
+
+/// Whether all sides that answered over HTTP sent the same amount, within [`SLACK`].
+pub fn check_answers(measured: &Measured) -> anyhow::Result<()> {
+    let lengths = |round: usize| {
+        let slices = measured.iter().filter_map(move |(_, slices)| slices.get(round));
+        slices.map(|it| it.answer_bytes).filter(|bytes| *bytes > 0)
+    };
+    for round in 0..measured.first().map_or(0, |(_, slices)| slices.len()) {
+        let (least, most) = (lengths(round).min(), lengths(round).max());
+        if let (Some(least), Some(most)) = (least, most)
+            && most - least > SLACK
+        {
+            bail!("answers of {least} and of {most} bytes");
+        }
+    }
+    Ok(())
 }
 
 impl BesideFloor {
-    fn of(ours: &[Sample], floor: &[Sample]) -> anyhow::Result<Self> {
+    fn of(ours: &[Sample], floor: &[Sample]) -> Self {
         let pairs = || ours.iter().zip(floor);
-        for (ours, floor) in pairs() {
-            let bytes = [ours.answer_bytes, floor.answer_bytes];
-            if !bytes.contains(&0) && bytes[0].abs_diff(bytes[1]) > SLACK {
-                bail!("answers of {} and {} bytes", bytes[0], bytes[1]);
-            }
-        }
-        Ok(Self {
+        Self {
             per_second: Spread::of(pairs().map(|(ours, floor)| ours.per_second / floor.per_second)),
             cpu: Spread::of(pairs().map(|(ours, floor)| ours.all_cpu_us() / floor.all_cpu_us())),
-        })
-    }
-}
-
-impl Sample {
-    fn all_cpu_us(&self) -> f64 {
-        self.cpu_us + self.postgres_cpu_us.unwrap_or(0.0)
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { keys, slices, seconds_per_slice, .. } = &self.settings;
-        writeln!(f, "{}", self.machine)?;
-        if let Some(postgres) = &self.postgres {
-            writeln!(f, "{postgres}")?;
         }
-        writeln!(
-            f,
-            "{keys} keys; load over HTTP from one thread; sides in turns, medians of {slices}"
-        )?;
-        writeln!(
-            f,
-            "slices of {seconds_per_slice} s. CPU: µs for each, of the process and of Postgres."
-        )?;
-        writeln!(f, "Beside the floor, the first of each row: [quartiles].")?;
-        for row in &self.rows {
-            row.write(f)?;
-        }
-        Ok(())
-    }
-}
-
-impl RowResult {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let title = format!("{} ({} at once)", self.name, self.clients);
-        let (p50, p99) = ("p50 µs", "p99 µs");
-        writeln!(f)?;
-        writeln!(
-            f,
-            "{title:46}{:>8}{p50:>9}{p99:>9}  {:>22}{:>10}  {:>19}  {:>19}",
-            "each/s", "CPU (user + system)", "Postgres", "each/s beside floor", "CPU beside floor"
-        )?;
-        if let Some(remark) = &self.remark {
-            writeln!(f, "  {remark}")?;
-        }
-        self.sides.iter().try_for_each(|side| side.write(f))
     }
 }
 
 impl SideResult {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let median = |figure: fn(&Sample) -> f64| Spread::of(self.slices.iter().map(figure)).median;
-        let (p50, p99) = (median(|it| it.p50_us), median(|it| it.p99_us));
-        let cpu = median(|it| it.cpu_us);
-        let user = cpu * median(|it| it.cpu_user_share);
-        let split = format!("{cpu:.1} ({user:.1} + {:.1})", cpu - user);
-        let postgres: Option<Vec<f64>> = self.slices.iter().map(|it| it.postgres_cpu_us).collect();
-        let postgres = postgres.map_or(String::new(), |it| format!("{:.1}", Spread::of(it).median));
-        write!(f, "  {:44}{:>8.0}{p50:>9.0}{p99:>9.0}", self.name, median(|it| it.per_second))?;
-        write!(f, "  {split:>22}{postgres:>10}")?;
-        if let Some(BesideFloor { per_second, cpu }) = &self.beside_floor {
-            write!(f, "  {:>19}  {:>19}", per_second.to_string(), cpu.to_string())?;
-        }
-        writeln!(f)
+    fn median(&self, figure: impl Fn(&Sample) -> f64) -> f64 {
+        Spread::of(self.slices.iter().map(figure)).median
+    }
+
+    fn postgres(&self) -> Option<f64> {
+        let figures: Option<Vec<f64>> = self.slices.iter().map(|it| it.postgres_cpu_us).collect();
+        figures.map(|figures| Spread::of(figures).median)
+    }
+}
+
+impl Sample {
+    /// CPU time for each, with that of Postgres, in microseconds.
+    pub fn all_cpu_us(&self) -> f64 {
+        self.cpu_us + self.postgres_cpu_us.unwrap_or(0.0)
+    }
+
+    /// CPU time of Postgres in a second, in microseconds.
+    pub fn postgres_load(&self) -> Option<f64> {
+        Some(self.postgres_cpu_us? * self.per_second)
     }
 }

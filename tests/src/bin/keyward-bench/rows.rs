@@ -1,6 +1,7 @@
 //! What is measured. A new row is one more entry here.
 
-use keyward_core::id::KeyId;
+use crate::goal::{Aim, Goal};
+use crate::questions::{FORWARD_AUTH, Question, VERIFY};
 
 /// One row of the table.
 pub struct Row {
@@ -8,6 +9,7 @@ pub struct Row {
     /// How many ask at once, each one thing at a time. `None` for as many as `--connections` says.
     pub clients: Option<usize>,
     pub what: What,
+    pub aims: &'static [Aim],
 }
 
 /// What a row does, and beside what.
@@ -31,90 +33,65 @@ pub enum What {
     RevokeInCluster,
 }
 
+/// What the driver alone and the whole server are called in the table.
+pub const DRIVER: &str = "driver alone";
+pub const SERVER: &str = "keyward";
+/// What the sides of a cluster are called.
+pub const WINDOWED: &str = "window 250ms";
+pub const WINDOWLESS: &str = "window 0";
+pub const LIGHT_LOAD: &str = "window 250ms, 1 a node";
+
 /// All rows, in the order of the table.
 pub const ROWS: &[Row] = &[
-    row("forward-auth, cache hit", None, What::VerifyFromMemory(&FORWARD_AUTH)),
-    row("verify, cache hit", None, What::VerifyFromMemory(&VERIFY)),
-    row("forward-auth, last use", None, What::VerifyAndNote(&FORWARD_AUTH)),
-    row("create, rocksdb, 1 client", Some(1), What::CreateInRocksDb),
-    row("create, rocksdb, 32 clients", Some(32), What::CreateInRocksDb),
-    row("create, rocksdb, 256 clients", Some(256), What::CreateInRocksDb),
-    row("create, postgres, 1 client", Some(1), What::CreateInPostgres),
-    row("create, postgres, 32 clients", Some(32), What::CreateInPostgres),
-    row("forward-auth, postgres asked each time", Some(32), What::VerifyFromPostgres),
-    row("forward-auth, postgres", None, What::VerifyInCluster),
+    row(
+        "forward-auth, cache hit",
+        None,
+        What::VerifyFromMemory(&FORWARD_AUTH),
+        &[aim(SERVER, Goal::Cpu(1.10)), aim(SERVER, Goal::PerSecond(0.92))],
+    ),
+    row(
+        "verify, cache hit",
+        None,
+        What::VerifyFromMemory(&VERIFY),
+        &[aim(SERVER, Goal::Cpu(1.15))],
+    ),
+    row("forward-auth, last use", None, What::VerifyAndNote(&FORWARD_AUTH), &[]),
+    row("create, rocksdb, 1 client", Some(1), What::CreateInRocksDb, CREATED),
+    row("create, rocksdb, 32 clients", Some(32), What::CreateInRocksDb, CREATED),
+    row("create, rocksdb, 256 clients", Some(256), What::CreateInRocksDb, CREATED),
+    row("create, postgres, 1 client", Some(1), What::CreateInPostgres, CREATED),
+    row("create, postgres, 32 clients", Some(32), What::CreateInPostgres, CREATED),
+    row("forward-auth, postgres asked each time", Some(32), What::VerifyFromPostgres, &[]),
+    row(
+        "forward-auth, postgres, 3 nodes",
+        None,
+        What::VerifyInCluster,
+        &[
+            aim(WINDOWED, Goal::Cpu(1.15)),
+            aim(WINDOWLESS, Goal::Cpu(1.6)),
+            beside(LIGHT_LOAD, aim(WINDOWED, Goal::PostgresLoad(1.5))),
+        ],
+    ),
     // The last one, because it uses keys up.
-    row("revoke, postgres", Some(32), What::RevokeInCluster),
+    row(
+        "revoke, postgres",
+        Some(32),
+        What::RevokeInCluster,
+        &[aim(WINDOWED, Goal::P99(250.0 + 60.0)), aim(WINDOWLESS, Goal::P99(60.0))],
+    ),
 ];
 
-const fn row(name: &'static str, clients: Option<usize>, what: What) -> Row {
-    Row { name, clients, what }
+/// The floor has neither HTTP nor JSON to do. The driver alone does what it does.
+const CREATED: &[Aim] = &[aim(DRIVER, Goal::PerSecond(0.85)), aim(SERVER, Goal::PerSecond(0.85))];
+
+const fn row(name: &'static str, clients: Option<usize>, what: What, aims: &'static [Aim]) -> Row {
+    Row { name, clients, what, aims }
 }
 
-/// What is asked over HTTP.
-pub struct Question {
-    /// Writes the request that presents a key, or a caller's token.
-    pub request: fn(credential: &str) -> Vec<u8>,
-    /// The one status that is right. Any other ends the run.
-    pub status: u16,
-    /// How the body of a right answer begins.
-    pub body_begins: &'static str,
-    /// Whether a bare route reads the body of the request before it answers.
-    pub floor_reads_body: bool,
+const fn aim(side: &'static str, goal: Goal) -> Aim {
+    Aim { side, goal, beside: None }
 }
 
-/// The workspace that all keys belong to.
-pub const WORKSPACE: &str = "660e8400-e29b-41d4-a716-446655440000";
-/// What all keys are called.
-pub const KEY_NAME: &str = "Bench key";
-
-pub const FORWARD_AUTH: Question =
-    Question { request: forward_auth, status: 200, body_begins: "", floor_reads_body: false };
-
-pub const VERIFY: Question = Question {
-    request: verify,
-    status: 200,
-    body_begins: r#"{"valid":true,"#,
-    floor_reads_body: true,
-};
-
-pub const CREATE: Question =
-    Question { request: create, status: 201, body_begins: r#"{"id":"#, floor_reads_body: true };
-
-/// Its requests name the keys one by one, see [`revocation`].
-pub const REVOKE: Question = Question {
-    request: |_| Vec::new(),
-    status: 200,
-    body_begins: r#"{"status":"revoked"}"#,
-    floor_reads_body: false,
-};
-
-/// Writes the request that revokes a key, by a caller with this token.
-pub fn revocation(key: KeyId, token: &str) -> Vec<u8> {
-    let path = format!("/api/v1/workspaces/{WORKSPACE}/api-keys/{key}");
-    let caller = format!("Authorization: Bearer {token}\r\n");
-    format!("DELETE {path} HTTP/1.1\r\nHost: localhost\r\n{caller}\r\n").into_bytes()
-}
-
-fn forward_auth(key: &str) -> Vec<u8> {
-    format!("GET /api/v1/auth HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n\r\n").into_bytes()
-}
-
-fn verify(key: &str) -> Vec<u8> {
-    post("/api/v1/api-keys/verify", "", &format!(r#"{{"key":"{key}"}}"#))
-}
-
-fn create(token: &str) -> Vec<u8> {
-    let path = format!("/api/v1/workspaces/{WORKSPACE}/api-keys");
-    let caller = format!("Authorization: Bearer {token}\r\n");
-    post(&path, &caller, &format!(r#"{{"name":"{KEY_NAME}"}}"#))
-}
-
-fn post(path: &str, headers: &str, body: &str) -> Vec<u8> {
-    format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
+const fn beside(other: &'static str, aim: Aim) -> Aim {
+    Aim { beside: Some(other), ..aim }
 }

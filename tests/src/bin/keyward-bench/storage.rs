@@ -17,7 +17,7 @@ use keyward_tests::records::Calls as _;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use crate::rows::{KEY_NAME, WORKSPACE};
+use crate::questions::{KEY_NAME, WORKSPACE};
 
 /// Connections to Postgres, as the server has them where no flag says otherwise.
 const POOL: keyward_postgres::Settings = keyward_postgres::Settings {

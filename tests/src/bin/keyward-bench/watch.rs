@@ -39,7 +39,7 @@ impl Watch {
     }
 
     /// Lets the load run up, watches it and the processes for `time`, and ends it.
-    pub async fn run(&self, time: Duration, processes: Processes) -> anyhow::Result<Sample> {
+    pub async fn run(&self, time: Duration, processes: &Processes) -> anyhow::Result<Sample> {
         sleep(RUN_UP).await;
         self.tally().reset();
         let (begun, cpu) = (Instant::now(), processes.read()?);
@@ -94,10 +94,13 @@ impl Tally {
             per_second: f64::from(self.count) / elapsed.as_secs_f64(),
             p50_us: latency(0.50),
             p99_us: latency(0.99),
+            p999_us: latency(0.999),
             cpu_us: each(cpu.own),
             cpu_user_share: cpu.user_share,
             postgres_cpu_us: cpu.postgres.map(each),
             answer_bytes: self.bytes / u64::from(self.count),
+            first_byte_us: None,
+            growth_mib: None,
         })
     }
 }

@@ -171,8 +171,8 @@ async fn slice(work: &Ready, order: &Order, time: Duration) -> anyhow::Result<Sa
             }
         }
     }
-    let processes = Processes { own: std::process::id(), postmaster: order.postmaster };
-    let sample = watch.run(time, processes).await;
+    let processes = Processes { own: vec![std::process::id()], postmaster: order.postmaster };
+    let sample = watch.run(time, &processes).await;
     while let Some(ended) = clients.join_next().await {
         ended??;
     }
