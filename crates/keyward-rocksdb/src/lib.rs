@@ -12,6 +12,7 @@
 //! | `audit` | the audit trail |
 //! | `change`, `commit` | the one thread that makes changes, many with one sync |
 //! | `error` | RocksDB's errors, told apart once |
+//! | `raw` | RocksDB without the driver, for the bench |
 //!
 //! A read that can be served from memory is served where it is asked; one that needs the disk moves
 //! to a thread that may wait, and only so many do at a time.
@@ -26,6 +27,8 @@ mod directory;
 mod error;
 mod layout;
 mod opening;
+#[doc(hidden)]
+pub mod raw;
 mod setup;
 #[cfg(test)]
 mod testing;

@@ -15,8 +15,8 @@ pub struct Processes {
     pub postmaster: Option<u32>,
 }
 
-/// What the processes had used at one moment.
-#[derive(Debug)]
+/// What the processes had used at one moment; nothing by default.
+#[derive(Debug, Default)]
 pub struct Reading {
     own: Clocks,
     postgres: Option<Clocks>,

@@ -3,8 +3,11 @@
 //! It is a process of its own, so that its CPU time can be told apart, on the runtime that the real
 //! server uses too (multi-threaded tokio, one worker for each core).
 
+use std::convert::Infallible;
 use std::io::Read as _;
 use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,8 @@ pub struct Template {
     headers: Vec<(String, String)>,
     body: String,
     reads_body: bool,
+    /// Whether the body is sent in chunks.
+    streams: bool,
 }
 
 impl Template {
@@ -36,7 +41,14 @@ impl Template {
             .collect();
         let body = str::from_utf8(answer.body).context("the body of an answer is not text")?;
         let reads_body = question.floor_reads_body;
-        Ok(Self { status: answer.status, headers, body: body.to_owned(), reads_body })
+        let (status, streams) = (answer.status, false);
+        Ok(Self { status, headers, body: body.to_owned(), reads_body, streams })
+    }
+
+    /// The template that sends the same list from memory.
+    pub fn of_list(list: String) -> Self {
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        Self { status: 200, headers, body: list, reads_body: false, streams: true }
     }
 
     /// Whether `answer` is this template filled in: what the floor answers must be what the real
@@ -84,6 +96,22 @@ impl Reply {
     }
 }
 
+/// A body that is sent piece by piece.
+struct Pieces(Bytes);
+
+/// Of a piece: about what the real server sends at a time.
+const PIECE: usize = 80 * 1024;
+
+impl warp::Stream for Pieces {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let length = self.0.len().min(PIECE);
+        let piece = self.0.split_to(length);
+        Poll::Ready((!piece.is_empty()).then_some(Ok(piece)))
+    }
+}
+
 /// Serves until standard input ends, which it does when the bench that started this process is
 /// gone, however it went.
 pub fn serve() -> anyhow::Result<()> {
@@ -99,7 +127,10 @@ pub fn serve() -> anyhow::Result<()> {
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         println!("the floor is listening on http://{}", listener.local_addr()?);
-        if template.reads_body {
+        if template.streams {
+            let route = warp::any().map(move || warp::reply::stream(Pieces(reply.body.clone())));
+            warp::serve(route).incoming(listener).run().await;
+        } else if template.reads_body {
             let route = warp::body::bytes().map(move |_: Bytes| reply.give());
             warp::serve(route).incoming(listener).run().await;
         } else {

@@ -1,14 +1,19 @@
 //! As much HTTP/1.1 as it takes to load a server: requests written beforehand, answers with a
-//! length, one at a time on a kept connection. A full client would spend more on a request than
-//! the server under test.
+//! length or in chunks, one at a time on a kept connection. A full client would spend more on a
+//! request than the server under test.
+
+mod chunked;
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// More than any answer that is measured.
+use self::chunked::Chunks;
+
+/// More than any answer with a length that is measured.
 const MAX_ANSWER: usize = 64 * 1024;
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
@@ -26,6 +31,15 @@ pub struct Answer<'a> {
     pub head: &'a str,
     pub body: &'a [u8],
     /// Everything that came over the wire for this answer.
+    pub wire_len: usize,
+}
+
+/// An answer in chunks, of which nothing was kept but this.
+#[derive(Debug)]
+pub struct Streamed {
+    pub status: u16,
+    /// When the first byte of the body had come, after the request.
+    pub first_byte: Duration,
     pub wire_len: usize,
 }
 
@@ -56,6 +70,42 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Sends one request and gives the body of the answer, as it comes, to `sink`.
+    pub async fn stream(
+        &mut self,
+        request: &[u8],
+        mut sink: impl FnMut(&[u8]),
+    ) -> anyhow::Result<Streamed> {
+        let asked = Instant::now();
+        self.stream.write_all(request).await.context("sending a request")?;
+        let (mut wire_len, mut status_code) = (0, None);
+        let (mut chunks, mut first_byte) = (Chunks::default(), None);
+        // What comes first is the whole head: it is short, and sent in one piece.
+        loop {
+            let read = self.stream.read(&mut self.buffer).await?;
+            if read == 0 {
+                bail!("the connection ended before the last chunk came");
+            }
+            wire_len += read;
+            let mut come = &self.buffer[..read];
+            if status_code.is_none() {
+                let ends = |window: &[u8]| window == END_OF_HEAD;
+                let end = come.windows(END_OF_HEAD.len()).position(ends).context("half a head")?;
+                status_code = Some(status(str::from_utf8(&come[..end])?)?);
+                come = &come[end + END_OF_HEAD.len()..];
+            }
+            if !come.is_empty() {
+                first_byte.get_or_insert_with(|| asked.elapsed());
+            }
+            if chunks.take(come, &mut sink)? {
+                break;
+            }
+        }
+        let status = status_code.context("an answer without a head")?;
+        let first_byte = first_byte.context("an answer without a body")?;
+        Ok(Streamed { status, first_byte, wire_len })
     }
 
     fn answer(&self, lengths: &Lengths, wire_len: usize) -> anyhow::Result<Answer<'_>> {

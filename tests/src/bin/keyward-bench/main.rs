@@ -9,27 +9,35 @@
 //! |---|---|
 //! | `rows`, `questions` | what is measured, and what is asked for that |
 //! | `measure`, `side`, `sides` | the sides of a row, made ready and measured in turns |
-//! | `over_http`, `http` | a server under load |
+//! | `over_http`, `open_loop`, `http` | a server under load, as fast as it answers or at a rate |
+//! | `listing`, `starting` | a server that is asked for a list, and one that is started |
 //! | `worker`, `raw` | the driver alone, and RocksDB alone, in a process of their own |
 //! | `pgbench` | Postgres alone |
 //! | `floor` | a bare warp route |
 //! | `places`, `server`, `storage`, `postgres` | what all of them work on |
-//! | `watch`, `cpu`, `statistics` | figures |
+//! | `multitude`, `population`, `bulk` | a store of millions of keys, and how it is made in seconds |
+//! | `watch`, `cpu`, `memory`, `statistics` | figures |
 //! | `goal`, `report`, `machine` | what they are to be, and where they are kept |
 //! | `instructions` | something else: instructions are counted, and compared with those that are kept |
 //!
 //! Linux only: CPU time is read from `/proc`.
 
+mod bulk;
 mod cpu;
 mod floor;
 mod goal;
 mod http;
 mod instructions;
+mod listing;
 mod machine;
 mod measure;
+mod memory;
+mod multitude;
+mod open_loop;
 mod over_http;
 mod pgbench;
 mod places;
+mod population;
 mod postgres;
 mod questions;
 mod raw;
@@ -38,6 +46,7 @@ mod rows;
 mod server;
 mod side;
 mod sides;
+mod starting;
 mod statistics;
 mod storage;
 mod watch;

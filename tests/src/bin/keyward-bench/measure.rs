@@ -8,7 +8,7 @@ use crate::places::Places;
 use crate::report::{RowResult, Settings, check_answers};
 use crate::rows::{Row, What};
 use crate::side::in_turns;
-use crate::sides::{Sides, cluster, memory, writes};
+use crate::sides::{Sides, cluster, growth, many, memory, refused, writes};
 
 /// Measures `row`.
 pub async fn measure(
@@ -20,6 +20,21 @@ pub async fn measure(
     let sides = match row.what {
         What::VerifyFromMemory(question) => memory::beside_bare(question, places, clients).await,
         What::VerifyAndNote(question) => memory::noting(question, places, clients).await,
+        What::Refuse => refused::refused(places, clients).await,
+        What::AtRate(share) => growth::at_rate(share, places, clients).await,
+        What::GrowKeys => growth::over_keys(places, clients).await,
+        What::GrowConnections => growth::over_connections(places).await,
+        What::Start => places.multitude().await.map(|many| many::starting(many)),
+        What::VerifyCold => many::cold(places.multitude().await?, clients).await,
+        What::List => many::listing(places.multitude().await?).await,
+        What::MemoryPerKey(goal) => {
+            let many = places.multitude().await?;
+            return many::memory_per_key(row.name, goal, many, clients).await;
+        }
+        What::DiskPerKey(goal) => {
+            return many::disk_per_key(row.name, goal, places.multitude().await?);
+        }
+        What::RevokeInRocksDb => writes::revoking(row, places, clients).await,
         What::CreateInRocksDb => writes::in_rocksdb(row, places, clients).await,
         What::CreateInPostgres
         | What::VerifyFromPostgres

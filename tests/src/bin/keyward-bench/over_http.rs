@@ -2,7 +2,6 @@
 //! answer, judges it, and asks again.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -41,13 +40,7 @@ impl Side for OverHttp {
     }
 
     async fn slice(&mut self, time: Duration) -> anyhow::Result<Sample> {
-        let asking = self.asking(usize::MAX)?;
-        let own = self.servers.iter().map(|server| server.pid()).collect();
-        let processes = Processes { own, postmaster: self.postmaster };
-        let addresses = self.addresses();
-        let load = drive(&addresses, self.connections, Rc::clone(&asking));
-        let (sample, ()) = tokio::try_join!(asking.watch.run(time, &processes), load)?;
-        Ok(sample)
+        self.slice_of(time, converse).await
     }
 
     async fn end(self: Box<Self>) -> anyhow::Result<()> {
@@ -64,12 +57,37 @@ impl Side for OverHttp {
 impl OverHttp {
     /// Sends each request once, the first half to the first of two servers and so on.
     pub async fn warm_up(&self) -> anyhow::Result<()> {
-        let asking = self.asking(self.requests.len())?;
-        drive(&self.addresses(), self.connections, asking).await
+        self.drive(self.asking(self.requests.len())?, &converse).await
     }
 
-    fn addresses(&self) -> Vec<SocketAddr> {
-        self.servers.iter().map(|server| server.address()).collect()
+    /// One slice, in which each connection does what `converse` does until the slice is over.
+    pub async fn slice_of<C, F>(&self, time: Duration, converse: C) -> anyhow::Result<Sample>
+    where
+        C: Fn(Connection, Rc<Asking>) -> F,
+        F: Future<Output = anyhow::Result<()>> + 'static,
+    {
+        let asking = self.asking(usize::MAX)?;
+        let own = self.servers.iter().map(|server| server.pid()).collect();
+        let processes = Processes { own, postmaster: self.postmaster };
+        let load = self.drive(Rc::clone(&asking), &converse);
+        let (sample, ()) = tokio::try_join!(asking.watch.run(time, &processes), load)?;
+        Ok(sample)
+    }
+
+    async fn drive<C, F>(&self, asking: Rc<Asking>, converse: &C) -> anyhow::Result<()>
+    where
+        C: Fn(Connection, Rc<Asking>) -> F,
+        F: Future<Output = anyhow::Result<()>> + 'static,
+    {
+        let mut conversations = JoinSet::new();
+        for server in self.servers.iter().cycle().take(self.connections) {
+            let connection = Connection::open(server.address()).await?;
+            conversations.spawn_local(converse(connection, Rc::clone(&asking)));
+        }
+        while let Some(ended) = conversations.join_next().await {
+            ended??;
+        }
+        Ok(())
     }
 
     fn asking(&self, requests: usize) -> anyhow::Result<Rc<Asking>> {
@@ -84,16 +102,17 @@ impl OverHttp {
 }
 
 /// The requests of one load, in turn and round and round, until none is left or its time is over.
-struct Asking {
-    question: &'static Question,
+pub struct Asking {
+    pub question: &'static Question,
     requests: Rc<[Vec<u8>]>,
     turn: Rc<Cell<usize>>,
     left: Cell<usize>,
-    watch: Watch,
+    pub watch: Watch,
 }
 
 impl Asking {
-    fn next(&self) -> Option<&[u8]> {
+    /// The next request; `None` when there is to be none.
+    pub fn next(&self) -> Option<&[u8]> {
         if self.watch.is_over() {
             return None;
         }
@@ -104,23 +123,7 @@ impl Asking {
     }
 }
 
-async fn drive(
-    addresses: &[SocketAddr],
-    connections: usize,
-    asking: Rc<Asking>,
-) -> anyhow::Result<()> {
-    let mut conversations = JoinSet::new();
-    for address in addresses.iter().cycle().take(connections) {
-        conversations.spawn_local(converse(*address, Rc::clone(&asking)));
-    }
-    while let Some(ended) = conversations.join_next().await {
-        ended??;
-    }
-    Ok(())
-}
-
-async fn converse(address: SocketAddr, asking: Rc<Asking>) -> anyhow::Result<()> {
-    let mut connection = Connection::open(address).await?;
+async fn converse(mut connection: Connection, asking: Rc<Asking>) -> anyhow::Result<()> {
     while let Some(request) = asking.next() {
         let asked = Instant::now();
         let answer = connection.ask(request).await?;

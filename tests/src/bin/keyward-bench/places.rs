@@ -6,12 +6,15 @@ use std::rc::Rc;
 use anyhow::Context as _;
 use tempfile::TempDir;
 
+use crate::multitude::Multitude;
 use crate::postgres::Postgres;
 use crate::questions::WORKSPACE;
 use crate::report::Settings;
 use crate::server::{self, Server};
 use crate::storage::Storage;
 
+/// Keys of the place that has few.
+pub const FEW: usize = 1_000;
 /// Servers of a cluster that answer from memory.
 const NODES: usize = 3;
 
@@ -43,8 +46,14 @@ impl Place {
 pub struct Places {
     directory: TempDir,
     keys: usize,
+    most_keys: usize,
+    few: Option<Place>,
     rocksdb: Option<Place>,
     without_uses: Option<Place>,
+    multitude: Option<Multitude>,
+    /// Verifications from memory that the server answers in a second when it is asked as fast as it
+    /// answers, once that was measured.
+    pub peak: Option<f64>,
     postgres: Option<PostgresPlace>,
 }
 
@@ -57,8 +66,20 @@ impl Places {
             .prefix("keyward-bench-")
             .tempdir()
             .context("making a directory for the keys")?;
-        let (rocksdb, without_uses, postgres) = (None, None, None);
-        Ok(Self { directory, keys: settings.keys, rocksdb, without_uses, postgres })
+        let Settings { keys, most_keys, .. } = *settings;
+        let (few, rocksdb, without_uses, multitude, postgres) = (None, None, None, None, None);
+        let peak = None;
+        Ok(Self {
+            directory,
+            keys,
+            most_keys,
+            few,
+            rocksdb,
+            without_uses,
+            multitude,
+            peak,
+            postgres,
+        })
     }
 
     /// A directory that is not there yet.
@@ -70,16 +91,34 @@ impl Places {
     pub async fn rocksdb(&mut self) -> anyhow::Result<&Place> {
         if self.rocksdb.is_none() {
             let storage = Storage::RocksDb(self.new_directory("data"));
-            self.rocksdb = Some(self.start("RocksDB", &storage, &[]).await?);
+            self.rocksdb = Some(self.start("RocksDB", &storage, self.keys, &[]).await?);
         }
         self.rocksdb.as_ref().context("it has been started")
+    }
+
+    /// A place with RocksDB and few keys.
+    pub async fn few(&mut self) -> anyhow::Result<&Place> {
+        if self.few.is_none() {
+            let storage = Storage::RocksDb(self.new_directory("few"));
+            self.few = Some(self.start("RocksDB", &storage, FEW, &[]).await?);
+        }
+        self.few.as_ref().context("it has been started")
+    }
+
+    /// The largest store.
+    pub async fn multitude(&mut self) -> anyhow::Result<&mut Multitude> {
+        if self.multitude.is_none() {
+            let (directory, logs) = (self.new_directory("multitude"), self.directory.path());
+            self.multitude = Some(Multitude::make(directory, logs, self.most_keys).await?);
+        }
+        self.multitude.as_mut().context("it has been made")
     }
 
     /// Another place with RocksDB, in which it is not kept when keys are used.
     pub async fn without_uses(&mut self) -> anyhow::Result<&Place> {
         if self.without_uses.is_none() {
             let storage = Storage::RocksDb(self.new_directory("data without uses"));
-            let place = self.start("RocksDB", &storage, &["--no-last-used"]).await?;
+            let place = self.start("RocksDB", &storage, self.keys, &["--no-last-used"]).await?;
             self.without_uses = Some(place);
         }
         self.without_uses.as_ref().context("it has been started")
@@ -91,7 +130,7 @@ impl Places {
             self.postgres = Some(match Postgres::start().await {
                 Ok(postgres) => {
                     let storage = Storage::Postgres(postgres.url().to_owned());
-                    let place = self.start("Postgres", &storage, &[]).await?;
+                    let place = self.start("Postgres", &storage, self.keys, &[]).await?;
                     postgres.settle(self.keys).await?;
                     Ok((place, postgres))
                 }
@@ -105,9 +144,15 @@ impl Places {
         })
     }
 
-    async fn start(&self, what: &str, storage: &Storage, flags: &[&str]) -> anyhow::Result<Place> {
-        eprintln!("creating {} keys in {what}", self.keys);
-        let keys = storage.fill(self.keys).await?;
+    async fn start(
+        &self,
+        what: &str,
+        storage: &Storage,
+        keys: usize,
+        flags: &[&str],
+    ) -> anyhow::Result<Place> {
+        eprintln!("creating {keys} keys in {what}");
+        let keys = storage.fill(keys).await?;
         let secret = server::random_secret()?;
         let directory = self.directory.path();
         let start = async |flags: &[&str]| {
@@ -134,10 +179,14 @@ impl Places {
     /// Ends everything. Servers that were asked must end well.
     pub async fn end(self) -> anyhow::Result<()> {
         let (postgres, _database) = self.postgres.and_then(Result::ok).unzip();
-        for place in self.rocksdb.into_iter().chain(self.without_uses).chain(postgres) {
+        let rocksdb = [self.few, self.rocksdb, self.without_uses].into_iter().flatten();
+        for place in rocksdb.chain(postgres) {
             for server in place.servers() {
                 Rc::into_inner(server).context("a side was not ended")?.stop().await?;
             }
+        }
+        if let Some(multitude) = self.multitude {
+            multitude.end().await?;
         }
         Ok(self.directory.close()?)
     }

@@ -29,6 +29,10 @@ pub const VERIFY: Question = Question {
     floor_reads_body: true,
 };
 
+/// A key that is not accepted.
+pub const REFUSED: Question =
+    Question { request: forward_auth, status: 401, body_begins: "", floor_reads_body: false };
+
 pub const CREATE: Question =
     Question { request: create, status: 201, body_begins: r#"{"id":"#, floor_reads_body: true };
 
@@ -45,6 +49,13 @@ pub fn revocation(workspace: &str, key: KeyId, token: &str) -> Vec<u8> {
     let path = format!("/api/v1/workspaces/{workspace}/api-keys/{key}");
     let caller = format!("Authorization: Bearer {token}\r\n");
     format!("DELETE {path} HTTP/1.1\r\nHost: localhost\r\n{caller}\r\n").into_bytes()
+}
+
+/// Writes the request for all keys of `workspace`, by a caller with this token.
+pub fn list(workspace: &str, token: &str) -> Vec<u8> {
+    let path = format!("/api/v1/workspaces/{workspace}/api-keys");
+    let caller = format!("Authorization: Bearer {token}\r\n");
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{caller}\r\n").into_bytes()
 }
 
 fn forward_auth(key: &str) -> Vec<u8> {

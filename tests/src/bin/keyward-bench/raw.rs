@@ -1,12 +1,18 @@
-//! The floor of a creation in RocksDB: one synced `WriteBatch` with as many entries, of the same
-//! sizes and in the same order of keys, as the driver writes, and nothing besides.
+//! RocksDB alone, the floors of what is done in it.
+//!
+//! A creation is one synced `WriteBatch` with as many entries, of the same sizes and in the same order
+//! of keys, as the driver writes, and nothing besides. A lookup is two reads, of the index and of the
+//! record, and nothing is made of what they bring.
 
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use keyward_core::clock::{Clock as _, Entropy as _, SystemClock, SystemEntropy};
-use rocksdb::{DB, Options, WriteBatch, WriteOptions};
+use keyward_core::secret::KeyDigest;
+use keyward_rocksdb::raw::{DIGESTS, KEYS};
+use rocksdb::{Cache, DB, Options, WriteBatch, WriteOptions};
 
+use crate::bulk;
 use crate::questions::KEY_NAME;
 
 const FAMILIES: [&str; 3] = ["keys", "digests", "ids"];
@@ -55,5 +61,27 @@ impl RawWrites {
         batch.put_cf(digests, &*digest, index);
         batch.put_cf(ids, &*id, index);
         Ok(self.db.write_opt(batch, &self.synced)?)
+    }
+}
+
+/// A store as the driver has left it, read beside whoever uses it.
+pub struct RawReads(DB);
+
+impl RawReads {
+    /// Opens it with the driver's settings and as much cache.
+    pub fn open(directory: &Path) -> Result<Self, rocksdb::Error> {
+        let bytes = keyward_rocksdb::Settings::default().block_cache_bytes;
+        Ok(Self(bulk::open_to_read(directory, &Cache::new_lru_cache(bytes))?))
+    }
+
+    /// Reads the record of a key that is there.
+    pub fn find(&self, digest: &KeyDigest) -> anyhow::Result<()> {
+        let [keys, digests] = [KEYS, DIGESTS].map(|name| self.0.cf_handle(name));
+        let (keys, digests) = keys.zip(digests).context("a column family is missing")?;
+        let index = self.0.get_pinned_cf(digests, digest.as_bytes())?.context("no index")?;
+        // Behind the version.
+        let place = index.get(1..).context("an empty index")?;
+        self.0.get_pinned_cf(keys, place)?.context("no record")?;
+        Ok(())
     }
 }

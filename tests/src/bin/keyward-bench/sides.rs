@@ -1,7 +1,10 @@
 //! The sides of each row, made ready.
 
 pub mod cluster;
+pub mod growth;
+pub mod many;
 pub mod memory;
+pub mod refused;
 pub mod writes;
 
 use std::rc::Rc;

@@ -12,6 +12,12 @@ pub struct Spread {
     pub upper_quartile: f64,
 }
 
+/// How many times `other` is in `ours`, which count bytes, or keys.
+#[expect(clippy::cast_precision_loss, reason = "exact up to eight petabytes")]
+pub fn ratio(ours: u64, other: u64) -> f64 {
+    ours as f64 / other as f64
+}
+
 impl Spread {
     /// The spread of `figures`, or zeros where there are none.
     pub fn of(figures: impl IntoIterator<Item = f64>) -> Self {

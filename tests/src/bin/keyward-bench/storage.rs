@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use keyward_core::clock::{Clock as _, SystemClock, SystemEntropy};
+use keyward_core::clock::{Clock as _, Entropy, SystemClock, SystemEntropy, Timestamp};
 use keyward_core::details::SparseDetails;
 use keyward_core::id::{AccountId, KeyId};
 use keyward_core::key::{ApiKey, KeyName, Status};
@@ -56,9 +56,20 @@ impl Storage {
         })
     }
 
+    /// Opens the driver in this process to read what is there, beside another that uses it.
+    pub async fn open_to_read(&self) -> anyhow::Result<Arc<dyn KeyStore>> {
+        match self {
+            Self::RocksDb(directory) => {
+                let settings = keyward_rocksdb::Settings::default();
+                Ok(Arc::new(RocksStore::open_to_read(directory, settings)?))
+            }
+            Self::Postgres(_) => self.open().await,
+        }
+    }
+
     /// The ids of all keys.
     pub async fn ids(&self) -> anyhow::Result<Vec<KeyId>> {
-        let store = self.open().await?;
+        let store = self.open_to_read().await?;
         let records = store.scan(None, usize::MAX).await?;
         store.close().await?;
         Ok(records.iter().map(|record| record.key.id).collect())
@@ -118,13 +129,21 @@ impl Mint {
 
     /// A new key.
     pub fn key(&self) -> anyhow::Result<(ApiKey, PlainKey)> {
-        let now = SystemClock.now();
-        let plain = self.format.mint(&SystemEntropy)?;
+        self.key_at(SystemClock.now(), &SystemEntropy)
+    }
+
+    /// A new key of that time, of this randomness.
+    pub fn key_at(
+        &self,
+        at: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> anyhow::Result<(ApiKey, PlainKey)> {
+        let plain = self.format.mint(entropy)?;
         let key = ApiKey {
-            id: KeyId::mint(now, &SystemEntropy)?,
+            id: KeyId::mint(at, entropy)?,
             key_prefix: plain.key_prefix(),
-            created_at: now,
-            updated_at: now,
+            created_at: at,
+            updated_at: at,
             ..self.model.clone()
         };
         Ok((key, plain))

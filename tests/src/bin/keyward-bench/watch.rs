@@ -81,6 +81,11 @@ impl Tally {
         self.nanoseconds.saturating_record(took.as_nanos().try_into().unwrap_or(u64::MAX));
     }
 
+    /// How many were counted.
+    pub fn len(&self) -> u32 {
+        self.count
+    }
+
     /// What this comes to, where it was done in `elapsed`.
     pub fn sample(&self, elapsed: Duration, cpu: Used) -> anyhow::Result<Sample> {
         if self.count == 0 {

@@ -15,20 +15,23 @@ use async_trait::async_trait;
 use keyward_core::secret::KeyDigest;
 use keyward_core::store::KeyStore;
 use keyward_tests::records::Calls as _;
+use rocksdb::{Cache, DB};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinSet;
 
+use crate::bulk;
 use crate::cpu::Processes;
-use crate::raw::RawWrites;
+use crate::population::Population;
+use crate::raw::{RawReads, RawWrites};
 use crate::report::Sample;
 use crate::side::Side;
 use crate::storage::{Mint, Storage};
 use crate::watch::Watch;
 
 /// Digests that lookups rotate through at most.
-const MOST_DIGESTS: usize = 100_000;
+const MOST_DIGESTS: usize = 200_000;
 
 /// What a worker is to do, as it is told on standard input: one line of JSON.
 #[derive(Serialize, Deserialize)]
@@ -47,8 +50,14 @@ pub enum Work {
     Create(Storage),
     /// Lookups by digest through the driver, of keys that are there.
     Find(Storage),
+    /// The same in a store of as many keys by number, beside whoever uses it.
+    FindAmong(PathBuf, usize),
+    /// The same by RocksDB itself.
+    RawReads(PathBuf, usize),
     /// Writes to RocksDB itself, in a directory that is made.
     RawWrites(PathBuf),
+    /// Nothing, but what is there is opened by RocksDB itself.
+    OpenRaw(PathBuf),
 }
 
 /// A worker, as the bench sees it. It ends with this value.
@@ -74,6 +83,11 @@ impl Worker {
         let mut worker = Self { name, child, input, output };
         worker.ask(&serde_json::to_string(order)?).await.context("starting a worker")?;
         Ok(worker)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
     }
 
     async fn ask(&mut self, line: &str) -> anyhow::Result<String> {
@@ -128,7 +142,9 @@ fn answer(said: &impl Serialize) -> anyhow::Result<()> {
 enum Ready {
     Create(Arc<dyn KeyStore>, Box<Mint>),
     Find(Arc<dyn KeyStore>, Arc<[KeyDigest]>),
+    RawReads(Arc<RawReads>, Arc<[KeyDigest]>),
     RawWrites(Arc<RawWrites>),
+    Opened(Arc<DB>),
 }
 
 impl Ready {
@@ -140,6 +156,18 @@ impl Ready {
                 let records = store.scan(None, MOST_DIGESTS).await?;
                 Self::Find(store, records.iter().map(|it| it.digest).collect())
             }
+            Work::FindAmong(directory, count) => {
+                let store = Storage::RocksDb(directory.clone()).open_to_read().await?;
+                Self::Find(store, spread(*count)?)
+            }
+            Work::RawReads(directory, count) => {
+                Self::RawReads(Arc::new(RawReads::open(directory)?), spread(*count)?)
+            }
+            Work::OpenRaw(directory) => {
+                let bytes = keyward_rocksdb::Settings::default().block_cache_bytes;
+                let db = bulk::open(directory, &Cache::new_lru_cache(bytes))?;
+                Self::Opened(Arc::new(db))
+            }
             Work::RawWrites(directory) => Self::RawWrites(Arc::new(RawWrites::open(directory)?)),
         })
     }
@@ -147,9 +175,15 @@ impl Ready {
     async fn end(self) -> anyhow::Result<()> {
         match self {
             Self::Create(store, _) | Self::Find(store, _) => Ok(store.close().await?),
-            Self::RawWrites(_) => Ok(()),
+            Self::RawReads(..) | Self::RawWrites(_) | Self::Opened(_) => Ok(()),
         }
     }
+}
+
+/// Digests of keys from anywhere among `count`.
+fn spread(count: usize) -> anyhow::Result<Arc<[KeyDigest]>> {
+    let population = Population::new(count)?;
+    population.spread(MOST_DIGESTS).map(|number| population.digest(number)).collect()
 }
 
 async fn slice(work: &Ready, order: &Order, time: Duration) -> anyhow::Result<Sample> {
@@ -165,6 +199,11 @@ async fn slice(work: &Ready, order: &Order, time: Duration) -> anyhow::Result<Sa
                 let first = client * digests.len() / order.clients;
                 clients.spawn(async move { find(&*store, &digests, first, &watch).await });
             }
+            Ready::RawReads(raw, digests) => {
+                let first = client * digests.len() / order.clients;
+                clients.spawn_blocking(move || read(&raw, &digests, first, &watch));
+            }
+            Ready::Opened(db) => bail!("{} was to be opened only", db.path().display()),
             Ready::RawWrites(raw) => {
                 // A thread for each, as RocksDB's writers wait where they are.
                 clients.spawn_blocking(move || write(&raw, &watch));
@@ -198,6 +237,18 @@ async fn find(
     for digest in digests.iter().cycle().skip(first) {
         let begun = Instant::now();
         store.find(digest).await?.context("a key that was there is gone")?;
+        watch.count(begun.elapsed(), 0);
+        if watch.is_over() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn read(raw: &RawReads, digests: &[KeyDigest], first: usize, watch: &Watch) -> anyhow::Result<()> {
+    for digest in digests.iter().cycle().skip(first) {
+        let begun = Instant::now();
+        raw.find(digest)?;
         watch.count(begun.elapsed(), 0);
         if watch.is_over() {
             break;

@@ -1,10 +1,11 @@
 //! Creations, and what else is done in the storage each time.
 
 use super::{Sides, creating, forgetful, verifying};
+use crate::over_http::OverHttp;
 use crate::pgbench::{Pgbench, Script};
 use crate::places::{Place, Places};
 use crate::postgres::Postgres;
-use crate::questions::FORWARD_AUTH;
+use crate::questions::{FORWARD_AUTH, REVOKE, WORKSPACE, revocation};
 use crate::rows::{DRIVER, Row, What};
 use crate::side::Side;
 use crate::storage::Storage;
@@ -19,6 +20,21 @@ pub async fn in_rocksdb(row: &Row, places: &mut Places, clients: usize) -> anyho
     let driver = Worker::start(DRIVER, &Order { work: driver, clients, postmaster: None }).await?;
     let keyward = creating(places.rocksdb().await?, clients, None);
     Ok(Sides::beside_floor(vec![Box::new(raw), Box::new(driver), Box::new(keyward)]))
+}
+
+/// Revocations in RocksDB, beside synced writes of as much as a creation.
+pub async fn revoking(row: &Row, places: &mut Places, clients: usize) -> anyhow::Result<Sides> {
+    let raw = Work::RawWrites(places.new_directory(&format!("raw of {}", row.name)));
+    let raw = Worker::start("raw writes", &Order { work: raw, clients, postmaster: None }).await?;
+    let directory = places.new_directory("data");
+    let place = places.rocksdb().await?;
+    let ids = Storage::RocksDb(directory).ids().await?;
+    let keyward = OverHttp {
+        question: &REVOKE,
+        requests: ids.iter().map(|id| revocation(WORKSPACE, *id, &place.token)).collect(),
+        ..creating(place, clients, None)
+    };
+    Ok(Sides::beside_floor(vec![Box::new(raw), Box::new(keyward)]))
 }
 
 /// Creations or verifications in Postgres, all sides in the same table.
