@@ -146,3 +146,34 @@ pub fn bytes_on_disk(directory: &Path) -> anyhow::Result<u64> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use rocksdb::IteratorMode;
+
+    use super::*;
+
+    /// All that stands in the store.
+    fn entries(directory: &Path) -> Vec<[Box<[u8]>; 2]> {
+        let db = open_to_read(directory, &Cache::new_lru_cache(0)).unwrap();
+        let families = ["default", KEYS, DIGESTS, IDS].map(|name| db.cf_handle(name).unwrap());
+        let all = families.into_iter().flat_map(|it| db.iterator_cf(it, IteratorMode::Start));
+        all.map(|entry| entry.unwrap().into()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_store_that_was_made_of_files_holds_what_the_driver_would_have_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let [made, imported] = ["made", "imported"].map(|name| directory.path().join(name));
+        // More than one workspace, the second of which is not full.
+        let population = Population::new(PER_WORKSPACE + 1_000).unwrap();
+        fill(&made, &population).await.unwrap();
+        let store = Storage::RocksDb(imported.clone()).open().await.unwrap();
+        let records = (0..population.count).map(|number| population.record(number).unwrap());
+        store.import(&records.collect::<Vec<_>>()).await.unwrap();
+        store.close().await.unwrap();
+        let (made, imported) = (entries(&made), entries(&imported));
+        assert_eq!(made.len(), 3 * population.count + 1);
+        assert!(made == imported);
+    }
+}

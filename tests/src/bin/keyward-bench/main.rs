@@ -67,8 +67,12 @@ use crate::report::{Report, Settings};
 use crate::rows::ROWS;
 
 /// Measures the keyward binary and its drivers, each beside the least that the same could cost: a bare
-/// warp route, synced RocksDB writes, pgbench.
+/// warp route, RocksDB alone, pgbench. Prints a table and saves a report, both with the goals.
+///
+/// A row is a few sides, measured in turns: the floor, which does without Keyward what is to be done, and
+/// Keyward. Ratios are taken slice by slice, and judged by their median.
 #[derive(Debug, Parser)]
+#[command(max_term_width = 100)]
 struct Args {
     #[command(subcommand)]
     mode: Option<Mode>,

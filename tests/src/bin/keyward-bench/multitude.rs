@@ -39,6 +39,7 @@ impl Starter {
     }
 }
 
+/// The store, and whoever runs on it.
 pub struct Multitude {
     pub directory: PathBuf,
     pub population: Population,

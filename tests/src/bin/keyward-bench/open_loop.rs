@@ -32,8 +32,10 @@ impl Side for OpenLoop {
             .slice_of(time, move |mut connection, asking| {
                 let schedule = Rc::clone(&schedule);
                 async move {
-                    while let Some(due) = schedule.lock().await.due(&asking).await {
-                        let Some(request) = asking.next() else { break };
+                    loop {
+                        // Given back before the answer is waited for: others are due meanwhile.
+                        let due = schedule.lock().await.due(&asking).await;
+                        let (Some(due), Some(request)) = (due, asking.next()) else { break };
                         let answer = connection.ask(request).await?;
                         judge(asking.question, &answer)?;
                         asking.watch.count(due.elapsed(), answer.wire_len);

@@ -55,7 +55,7 @@ impl Side for OverHttp {
 }
 
 impl OverHttp {
-    /// Sends each request once, the first half to the first of two servers and so on.
+    /// Sends each request once, each to one of the servers.
     pub async fn warm_up(&self) -> anyhow::Result<()> {
         self.drive(self.asking(self.requests.len())?, &converse).await
     }

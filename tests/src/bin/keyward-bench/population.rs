@@ -46,8 +46,8 @@ impl Population {
     /// The numbers of a few keys, from anywhere among all. No two of them are the same.
     pub fn spread(&self, few: usize) -> impl Iterator<Item = usize> + use<> {
         let count = self.count;
-        // A step that has no factor in common with any number of keys that it meets before it has gone
-        // round, because it is a prime beyond them.
+        // The step is a prime, larger than any number of keys there will be, so it shares no factor with
+        // theirs and meets each of them before it meets one again.
         (0..few.min(count)).map(move |at| (at * 2_147_483_647) % count)
     }
 
