@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -32,7 +33,7 @@ use crate::storage::{Mint, Storage};
 use crate::watch::Watch;
 
 /// Digests that lookups rotate through at most.
-const MOST_DIGESTS: usize = 200_000;
+const MOST_DIGESTS: usize = 1_000_000;
 
 /// What a worker is to do, as it is told on standard input: one line of JSON.
 #[derive(Serialize, Deserialize)]
@@ -142,8 +143,8 @@ fn answer(said: &impl Serialize) -> anyhow::Result<()> {
 #[derive(Clone)]
 enum Ready {
     Create(Arc<dyn KeyStore>, Box<Mint>),
-    Find(Arc<dyn KeyStore>, Arc<[KeyDigest]>),
-    RawReads(Arc<RawReads>, Arc<[KeyDigest]>),
+    Find(Arc<dyn KeyStore>, Arc<Digests>),
+    RawReads(Arc<RawReads>, Arc<Digests>),
     RawWrites(Arc<RawWrites>),
     Opened(Arc<DB>),
 }
@@ -155,14 +156,14 @@ impl Ready {
             Work::Find(storage) => {
                 let store = storage.open().await?;
                 let records = store.scan(None, MOST_DIGESTS).await?;
-                Self::Find(store, records.iter().map(|it| it.digest).collect())
+                Self::Find(store, Digests::new(records.iter().map(|it| it.digest).collect()))
             }
             Work::FindAmong(directory, count) => {
                 let store = Storage::RocksDb(directory.clone()).open_to_read().await?;
-                Self::Find(store, spread(*count)?)
+                Self::Find(store, Digests::spread(*count)?)
             }
             Work::RawReads(directory, count) => {
-                Self::RawReads(Arc::new(RawReads::open(directory)?), spread(*count)?)
+                Self::RawReads(Arc::new(RawReads::open(directory)?), Digests::spread(*count)?)
             }
             Work::OpenRaw(directory) => {
                 let bytes = keyward_rocksdb::Settings::default().block_cache_bytes;
@@ -181,28 +182,44 @@ impl Ready {
     }
 }
 
-/// Digests of keys from anywhere among `count`.
-fn spread(count: usize) -> anyhow::Result<Arc<[KeyDigest]>> {
-    let population = Population::new(count)?;
-    population.spread(MOST_DIGESTS).map(|number| population.digest(number)).collect()
+/// Digests that are looked up in turn, over all slices: who began anew with each would find in memory
+/// what was read in the slice before.
+struct Digests {
+    all: Vec<KeyDigest>,
+    turn: AtomicUsize,
+}
+
+impl Digests {
+    fn new(all: Vec<KeyDigest>) -> Arc<Self> {
+        Arc::new(Self { all, turn: AtomicUsize::new(0) })
+    }
+
+    /// Those of keys from anywhere among `count`.
+    fn spread(count: usize) -> anyhow::Result<Arc<Self>> {
+        let population = Population::new(count)?;
+        let all = population.spread(MOST_DIGESTS).map(|number| population.digest(number));
+        Ok(Self::new(all.collect::<anyhow::Result<_>>()?))
+    }
+
+    fn next(&self) -> &KeyDigest {
+        &self.all[self.turn.fetch_add(1, Ordering::Relaxed) % self.all.len()]
+    }
 }
 
 async fn slice(work: &Ready, order: &Order, time: Duration) -> anyhow::Result<Sample> {
     let watch = Arc::new(Watch::new()?);
     let mut clients = JoinSet::new();
-    for client in 0..order.clients {
+    for _ in 0..order.clients {
         let watch = Arc::clone(&watch);
         match work.clone() {
             Ready::Create(store, mint) => {
                 clients.spawn(async move { create(&*store, &mint, &watch).await });
             }
             Ready::Find(store, digests) => {
-                let first = client * digests.len() / order.clients;
-                clients.spawn(async move { find(&*store, &digests, first, &watch).await });
+                clients.spawn(async move { find(&*store, &digests, &watch).await });
             }
             Ready::RawReads(raw, digests) => {
-                let first = client * digests.len() / order.clients;
-                clients.spawn_blocking(move || read(&raw, &digests, first, &watch));
+                clients.spawn_blocking(move || read(&raw, &digests, &watch));
             }
             Ready::Opened(db) => bail!("{} was to be opened only", db.path().display()),
             Ready::RawWrites(raw) => {
@@ -229,33 +246,22 @@ async fn create(store: &dyn KeyStore, mint: &Mint, watch: &Watch) -> anyhow::Res
     Ok(())
 }
 
-async fn find(
-    store: &dyn KeyStore,
-    digests: &[KeyDigest],
-    first: usize,
-    watch: &Watch,
-) -> anyhow::Result<()> {
-    for digest in digests.iter().cycle().skip(first) {
+async fn find(store: &dyn KeyStore, digests: &Digests, watch: &Watch) -> anyhow::Result<()> {
+    while !watch.is_over() {
         let begun = Instant::now();
-        store.find(digest).await?.context("a key that was there is gone")?;
+        store.find(digests.next()).await?.context("a key that was there is gone")?;
         // What is found in memory waits for nothing, and would let nobody else have a turn.
         consume_budget().await;
         watch.count(begun.elapsed(), 0);
-        if watch.is_over() {
-            break;
-        }
     }
     Ok(())
 }
 
-fn read(raw: &RawReads, digests: &[KeyDigest], first: usize, watch: &Watch) -> anyhow::Result<()> {
-    for digest in digests.iter().cycle().skip(first) {
+fn read(raw: &RawReads, digests: &Digests, watch: &Watch) -> anyhow::Result<()> {
+    while !watch.is_over() {
         let begun = Instant::now();
-        raw.find(digest)?;
+        raw.find(digests.next())?;
         watch.count(begun.elapsed(), 0);
-        if watch.is_over() {
-            break;
-        }
     }
     Ok(())
 }

@@ -51,7 +51,7 @@ pub fn draw(report: &Report) -> Result<String, fmt::Error> {
 
 fn bar(svg: &mut String, row: &str, verdict: &Verdict, y: f64) -> fmt::Result {
     let Verdict { side, figure, goal, measured, .. } = verdict;
-    let figure = figure.strip_suffix(" beside floor").unwrap_or(figure);
+    let figure = figure.split(" beside ").next().unwrap_or(figure);
     let (length, baseline) = (along(measured.median) - LEFT, y + BAR - 2.0);
     let (label, class) = (escaped(&format!("{row}, {side}: {figure}")), verdict.word());
     writeln!(svg, r#"<text x="{}" y="{baseline}" text-anchor="end">{label}</text>"#, LEFT - 8.0)?;
