@@ -17,7 +17,7 @@ use clap::Args;
 use self::counted::CountedServer;
 use self::kept::{Counts, Kept, Tools};
 use self::rows::{KEYS, ROWS};
-use crate::rows::WORKSPACE;
+use crate::questions::WORKSPACE;
 use crate::server;
 use crate::storage::Storage;
 

@@ -1,6 +1,6 @@
 //! What is counted. A new row is one more entry here.
 
-use crate::rows::{CREATE, FORWARD_AUTH, Question, VERIFY, WORKSPACE};
+use crate::questions::{CREATE, FORWARD_AUTH, Question, VERIFY, WORKSPACE};
 
 /// Keys that are there, and that fill one page of a list.
 pub const KEYS: usize = 100;
