@@ -112,7 +112,8 @@ const fn date(days: i64) -> (i64, i64, i64) {
 const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Fills `place` with the decimal digits of `number`, zeros first.
-fn digits(place: &mut [u8], mut number: i64) {
+fn digits(place: &mut [u8], number: i64) {
+    let mut number = number.unsigned_abs();
     for digit in place.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;

@@ -25,7 +25,6 @@ use std::thread::JoinHandle;
 use std::{io, thread};
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use keyward_core::audit::{AuditKey, Event, Link, NewLink, Recorded};
 use keyward_core::change::Outcome;
@@ -51,8 +50,8 @@ pub struct Committer {
     /// The change before which the last group ended.
     next: Option<Change>,
     sealed: bool,
-    /// Where the chains end that the present group has to do with, its own links included.
-    heads: HashMap<WorkspaceId, Option<Link>>,
+    /// Where the chains end to which the present group has added links.
+    heads: HashMap<WorkspaceId, Link>,
     /// The request that was forgotten last. Those before it are gone, but for their traces in the files,
     /// over which a search from the beginning would go each time.
     forgotten: Vec<u8>,
@@ -144,9 +143,7 @@ impl Committer {
         let decided: Vec<_> =
             group.into_iter().filter_map(|change| self.decide(change, &mut batch)).collect();
         for (workspace, head) in self.heads.drain() {
-            if let Some(head) = head {
-                Database::stage_head(&mut batch, workspace, head);
-            }
+            Database::stage_head(&mut batch, workspace, head);
         }
         let written = if batch.is_empty() { Ok(()) } else { self.database.write(batch) };
         if written.is_err() {
@@ -236,7 +233,6 @@ impl Committer {
         {
             return Ok(before);
         }
-        self.find_head(stored.key.workspace_id)?;
         // It may be refused, and then nothing of the addition is there.
         self.create(stored, batch)?;
         if let Some(once) = once {
@@ -281,20 +277,19 @@ impl Committer {
         Ok(imported)
     }
 
-    /// Finds out where the chain of a workspace ends, for [`Committer::record`].
-    fn find_head(&mut self, workspace: WorkspaceId) -> Result<(), StoreError> {
-        if let Entry::Vacant(head) = self.heads.entry(workspace) {
-            head.insert(self.database.head(workspace, Reach::Disk)?);
-        }
-        Ok(())
-    }
-
-    /// Adds an event to `batch`, as the next link of its workspace's chain where it is signed. Nothing
-    /// can be refused any more by then.
+    /// Adds an event to `batch`, as the next link of its workspace's chain where it is signed.
+    ///
+    /// A chain whose end cannot be read must keep nobody from revoking a key: then the event waits for the
+    /// sealer, which says what is wrong.
     fn record(&mut self, event: &Event, key: Option<&AuditKey>, batch: &mut WriteBatch) {
-        let link = key.zip(event.tag).map(|(key, tag)| {
-            let head = self.heads.entry(event.workspace).or_default();
-            *head.insert(key.link(event.workspace, *head, tag))
+        let link = key.zip(event.tag).and_then(|(key, tag)| {
+            let head = match self.heads.get(&event.workspace) {
+                Some(head) => Some(*head),
+                None => self.database.head(event.workspace, Reach::Disk).ok()?,
+            };
+            let link = key.link(event.workspace, head, tag);
+            self.heads.insert(event.workspace, link);
+            Some(link)
         });
         Database::stage_event(batch, event, link.as_ref());
     }
@@ -308,7 +303,6 @@ impl Committer {
         let Some(mut stored) = self.database.get(alter.workspace, alter.id, Reach::Disk)? else {
             return Ok(None);
         };
-        self.find_head(alter.workspace)?;
         let before = stored.key.clone();
         let outcome = alter.change.apply(&mut stored.key);
         if let Outcome::Succeeded(successor) = &outcome {

@@ -69,9 +69,6 @@ impl Listener {
     ) -> Serving {
         let mut http = http1::Builder::new();
         http.header_read_timeout(header_timeout);
-        // Head and body leave in one piece: copying a small body costs less than having the kernel
-        // gather two.
-        http.writev(false);
         // Beyond the bound on headers the front answers; far beyond it nothing is read any more and
         // the connection's own bare 431 must do.
         http.max_buf_size(app.limits.headers.saturating_mul(2).max(MIN_BUFFER));
@@ -209,7 +206,12 @@ impl AsyncWrite for Written {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        let stream = Pin::new(&mut self.stream);
+        // An answer without a body is one part, and the kernel is quicker with what is.
+        let written = match parts {
+            [part] => stream.poll_write(cx, part),
+            _ => stream.poll_write_vectored(cx, parts),
+        };
         self.judge(cx, written)
     }
 

@@ -112,6 +112,11 @@ fn signed_events_are_sealed_with_their_changes() {
     for answer in answers {
         assert_eq!(answer.blocking_recv().unwrap().unwrap(), Added::New);
     }
+    // What changes nothing costs no sync.
+    let refused = add(&bench, 0);
+    bench.step();
+    assert!(refused.blocking_recv().unwrap().is_err());
+    assert_eq!(bench.committer.database.syncs(), 2);
     let database = &bench.committer.database;
     let workspace = key(1, 0).workspace_id;
     let chain = database.chain(workspace, 0, 10, Reach::Disk).unwrap();

@@ -7,12 +7,13 @@
 //! alarm is set anew.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use hyper::rt;
+use tokio::task::unconstrained;
 use tokio::time::{self, Sleep};
 
 /// The timer of one connection, for whatever task polls it.
@@ -59,7 +60,9 @@ impl Future for Deadline {
         if alarm.deadline() != until {
             alarm.as_mut().reset(until);
         }
-        alarm.as_mut().poll(cx)
+        // Outside the task's budget: where that is spent, a poll says that it is pending and has not
+        // set the alarm.
+        pin!(unconstrained(alarm.as_mut())).poll(cx)
     }
 }
 
