@@ -5,7 +5,6 @@ mod once;
 mod uses;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use keyward_core::id::{KeyId, WorkspaceId};
 use keyward_core::key::ApiKey;
@@ -28,8 +27,6 @@ pub struct Database {
     from_memory: ReadOptions,
     from_disk: ReadOptions,
     synced: WriteOptions,
-    /// How many batches were synced.
-    syncs: AtomicU64,
     /// Let go of after the fields above, when the files are closed. None where another process may have
     /// it, and this one only reads.
     _directory: Option<Directory>,
@@ -85,7 +82,6 @@ impl Database {
             from_memory: read_options(Reach::Memory),
             from_disk: read_options(Reach::Disk),
             synced: synced(),
-            syncs: AtomicU64::new(0),
             _directory: directory,
         }
     }
@@ -233,13 +229,13 @@ impl Database {
 
     /// Makes the changes of `batch`, all or none. When this returns they are on the disk.
     pub fn write(&self, batch: WriteBatch) -> Result<(), rocksdb::Error> {
-        self.syncs.fetch_add(1, Ordering::Relaxed);
         self.db.write_opt(batch, &self.synced)
     }
 
-    /// How many batches were synced.
-    pub fn syncs(&self) -> u64 {
-        self.syncs.load(Ordering::Relaxed)
+    /// The number of the newest entry that was written.
+    #[cfg(test)]
+    pub fn newest_entry(&self) -> u64 {
+        self.db.latest_sequence_number()
     }
 
     /// Waits until the log is on the disk.

@@ -154,16 +154,6 @@ impl RocksStore {
         })
     }
 
-    /// How often changes were synced to the disk since the store was opened: fewer times than there
-    /// were changes, where some waited at the same time.
-    ///
-    /// # Errors
-    ///
-    /// When it is closed.
-    pub fn syncs(&self) -> Result<u64, StoreError> {
-        self.with(|open| open.database.syncs())
-    }
-
     /// Reads where the caller is if memory suffices, and else on a thread that may wait.
     async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
     where
